@@ -1,0 +1,51 @@
+"""Which part of a completion is the answer."""
+
+import json
+import re
+from typing import Any
+
+from vlmrl.types import PromptMode, Unparsed
+
+FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+
+
+def answer_block(text: str, mode: PromptMode) -> str | Unparsed:
+    """The text to parse, without surrounding space.
+
+    DIRECT: the whole completion. THINK: the content of the one <answer> block that follows the one <think> block;
+    anything else in the completion is refused, so that an answer inside the thoughts can never be scored.
+    """
+    text = text.strip()
+    if mode is PromptMode.DIRECT:
+        return text or Unparsed("empty completion")
+    if not text.startswith("<think>") or text.count("<think>") != 1 or text.count("</think>") != 1:
+        return Unparsed("expected exactly one <think> block at the start")
+    rest = text.split("</think>")[1].strip()
+    whole_block = rest.startswith("<answer>") and rest.endswith("</answer>")
+    if not whole_block or rest.count("<answer>") != 1 or rest.count("</answer>") != 1:
+        return Unparsed("expected exactly one <answer> block after the thoughts and nothing else")
+    return rest.removeprefix("<answer>").removesuffix("</answer>").strip() or Unparsed("empty answer block")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        raise ValueError("a key appears twice")
+    return dict(pairs)
+
+
+def parse_json(text: str) -> Any | Unparsed:
+    """The JSON value of an answer, read as data and never evaluated; one surrounding code fence is allowed.
+
+    NaN, Infinity, duplicate keys and text before or after the value are refused.
+    """
+    if fenced := FENCE.fullmatch(text):
+        text = fenced[1]
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        return Unparsed(f"not JSON: {error}")

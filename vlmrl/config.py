@@ -1,0 +1,167 @@
+"""Every setting of a run: one dataclass per room, one docstring per field.
+
+The docstring under a field is its documentation: ``vlmrl train --help-config`` prints it. Values come from these
+defaults, then a YAML file, then ``key=value`` words, then flags; `vlmrl.resolve` does that and names the source of a
+bad value. This module imports nothing heavy, so a misspelt setting is reported before torch is loaded.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass
+class TaskConfig:
+    name: str = "gui_grounding"
+    """Name of the task folder (see `vlmrl tasks`)."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The task's own settings, e.g. task.options.answer=box; each task documents its own."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Reward weights that replace the ones the task declares, e.g. task.weights.format=0. Names must exist."""
+
+
+@dataclass
+class LoraConfig:
+    rank: int = 0
+    """Rank of the LoRA adapters on the language model's linear layers; 0 trains the weights themselves."""
+    alpha: float = 32.0
+    """LoRA scaling numerator: adapters are scaled by alpha / rank."""
+
+
+@dataclass
+class ModelConfig:
+    path: str = "tiny"
+    """`tiny` (the embedded model), a local folder, or a hub id."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Weights' precision while training: auto is bfloat16 on a GPU and float32 on a CPU."""
+    train_tower: bool | None = None
+    """Train the vision tower; null trains it, unless LoRA is on, which adapts the language model only."""
+    train_merger: bool | None = None
+    """Train the projector between the vision tower and the language model; null as for train_tower."""
+    train_language: bool | None = None
+    """Train the language model (or, with LoRA, its adapters); null trains it."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more compute."""
+    min_pixels: int | None = None
+    """Smallest image area the processor resizes to; null keeps the checkpoint's own value."""
+    max_pixels: int | None = None
+    """Largest image area the processor resizes to; null keeps the checkpoint's own value."""
+    image_backend: Literal["pil", "torchvision"] = "pil"
+    """Which resize implementation the image processor uses; sampling, update and evaluation share it."""
+
+
+@dataclass
+class DataConfig:
+    train: str | None = None
+    """Training rows: a file or folder the task can read; null draws them with the task's synthetic generator."""
+    held_out: str | None = None
+    """Held-out rows for evaluation during training; null holds out a part of the training rows, picture by picture."""
+    held_out_rows: int = 256
+    """How many held-out rows are evaluated (0: no evaluation during training)."""
+    max_rows: int | None = None
+    """Use only the first rows of the training file; null uses all."""
+
+
+@dataclass
+class RolloutConfig:
+    prompts_per_step: int = 8
+    """Prompts sampled in each step."""
+    group_size: int = 8
+    """Completions sampled for each prompt (G)."""
+    temperature: float = 1.0
+    """Sampling temperature; log-probs are those of the tempered distribution."""
+    max_completion_tokens: int = 64
+    """Longest completion; one that reaches it without ending is marked truncated."""
+
+
+@dataclass
+class AlgorithmConfig:
+    preset: str = "grpo"
+    """grpo, dr_grpo or dapo: the published choice of the pieces below."""
+    baseline: Literal["mean", "none"] | None = None
+    """What is subtracted from a reward inside its group; null keeps the preset's."""
+    scale: Literal["group_std", "none"] | None = None
+    """What the centred reward is divided by; null keeps the preset's."""
+    clip_low: float | None = None
+    """Lower clip width of the probability ratio; null keeps the preset's."""
+    clip_high: float | None = None
+    """Upper clip width of the probability ratio; null keeps the preset's."""
+    reducer: Literal["sequence_mean", "token_mean", "token_sum_constant"] | None = None
+    """How per-token losses become one number; null keeps the preset's."""
+    kl_coefficient: float | None = None
+    """Weight of the k3 KL loss towards the start model; null keeps the preset's."""
+    drop_constant_groups: bool | None = None
+    """Drop groups whose accuracy does not vary and refill the batch (dynamic sampling); null keeps the preset's."""
+    max_refills: int = 10
+    """How many times a batch is refilled after dropping groups."""
+    overlong_buffer: int | None = None
+    """Tokens before the completion limit over which the reward is lowered by up to 1; null keeps the preset's."""
+    mask_truncated: bool | None = None
+    """Leave truncated completions out of the loss; null keeps the preset's."""
+
+
+@dataclass
+class OptimConfig:
+    lr: float = 1e-6
+    """Peak learning rate."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Learning rate after the warm-up: constant, or down to zero at the last step."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises linearly."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's moment decays."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled weight decay."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    inner_epochs: int = 1
+    """Optimiser steps taken on each batch of rollouts."""
+
+
+@dataclass
+class EngineConfig:
+    kind: Literal["shared", "naive"] = "shared"
+    """shared computes a group's prompt once; naive computes it for each completion (slow, the reference)."""
+    max_tokens_per_pass: int = 32768
+    """Token rows (prompt + G completions) of one forward-backward pass; a step is split to stay under it."""
+    self_check: bool = True
+    """Compare one real group with the naive computation before training and refuse a mismatch."""
+
+
+@dataclass
+class EvalConfig:
+    every: int = 50
+    """Evaluate the held-out rows every so many steps, besides the start and the end; 0: only then."""
+    benchmark: str | None = None
+    """Benchmark name for `vlmrl eval`; null evaluates the task's own rows."""
+
+
+@dataclass
+class RunConfig:
+    dir: str | None = None
+    """Run folder; null makes runs/<task>-<model>-<date>."""
+    steps: int = 100
+    """Training steps."""
+    seed: int = 0
+    """Seed of everything random: row order, sampling, initialisation."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    save_every: int = 50
+    """Write a resumable checkpoint every so many steps, besides the last one."""
+    logged_groups: int = 4
+    """Groups per step whose pictures are kept for the report."""
+    max_error_rate: float = 0.05
+    """Stop when more than this share of a step's rewards raised an error."""
+
+
+@dataclass
+class Config:
+    task: TaskConfig = field(default_factory=TaskConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    run: RunConfig = field(default_factory=RunConfig)

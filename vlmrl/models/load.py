@@ -1,0 +1,225 @@
+"""Loads a checkpoint: model, family adapter, what is trained; and writes one."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import HFValidationError
+from peft import LoraConfig, PeftModel, get_peft_model
+from rich.table import Table
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
+
+from vlmrl.config import ModelConfig
+from vlmrl.errors import UserError
+from vlmrl.models.families import FAMILIES, Family, Part
+from vlmrl.paths import tiny_model_dir
+
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+ADAPTER_FILE = "adapter_config.json"
+
+
+@dataclass
+class Policy:
+    """A model ready to sample and train, with everything that depends on its family."""
+
+    model: nn.Module
+    family: Family
+    stop_ids: list[int]
+    banned_V: Tensor
+    """bool over the model's output vocabulary: tokens that have probability zero, in sampling and in scoring."""
+    source: str
+    """Folder or hub id the base weights came from."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.banned_V.device
+
+    @property
+    def has_adapters(self) -> bool:
+        return isinstance(self.model, PeftModel)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The torch device of a --device value. Raises UserError if this machine has no such device."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: not available here ({str(error).splitlines()[0]}); try --device cpu") from None
+    return device
+
+
+def model_folder(path: str) -> str:
+    """`tiny` as the embedded model's folder; anything else unchanged."""
+    return str(tiny_model_dir()) if path == "tiny" else path
+
+
+def load_policy(config: ModelConfig, device: torch.device, *, trainable: bool, adapter: Path | None = None) -> Policy:
+    """Loads a checkpoint folder or hub id in training or evaluation form.
+
+    `adapter` names a LoRA checkpoint to continue from. A folder that itself is a LoRA checkpoint is loaded onto its base
+    model. Raises UserError if the folder is incomplete, the family has no adapter file here, or what ends up trainable is
+    not what the configuration asks for.
+    """
+    transformers.logging.set_verbosity_error()
+    source = model_folder(config.path)
+    folder = Path(source)
+    if (folder / ADAPTER_FILE).is_file():
+        adapter, source = folder, json.loads((folder / ADAPTER_FILE).read_text())["base_model_name_or_path"]
+    model_config = _read_config(source)
+    if model_config.model_type not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise UserError(f"model {source}: no adapter for model type {model_config.model_type!r}; known types: {known}")
+    _require_full_attention(model_config, source)
+    processor = _load_processor(source, config)
+    on_gpu = device.type == "cuda"
+    dtypes = {"auto": torch.bfloat16 if on_gpu else torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
+    model = _load_weights(source, dtypes[config.dtype]).to(device)
+    family = FAMILIES[model_config.model_type](processor)
+    policy = Policy(model, family, family.stop_ids(model), _banned_mask(family, model), source)
+    if trainable or adapter:
+        _add_adapters(policy, config, adapter, trainable)
+    if trainable:
+        _set_trainable(policy, config)
+        if config.gradient_checkpointing:
+            _enable_checkpointing(policy.model)
+    else:
+        policy.model.requires_grad_(False)
+    policy.model.train(trainable)
+    return policy
+
+
+def _read_config(source: str) -> Any:
+    folder = Path(source)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise UserError(f"model folder {source} has no config.json; point --model at a checkpoint folder")
+    try:
+        return AutoConfig.from_pretrained(source)
+    except (OSError, ValueError, HFValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"model {source!r} cannot be loaded: {reason} (give a folder, a hub id, or tiny)") from error
+
+
+def _require_full_attention(model_config: Any, source: str) -> None:
+    text = model_config.get_text_config(decoder=True)
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"}:
+        raise UserError(f"model {source}: layers of type {', '.join(sorted(kinds))} cannot share a prompt yet")
+    if getattr(text, "attention_dropout", 0.0):
+        raise UserError(f"model {source}: attention_dropout must be 0, or sampling and update see different models")
+
+
+def _load_processor(source: str, config: ModelConfig) -> Any:
+    folder = Path(source)
+    if folder.is_dir() and not any((folder / name).is_file() for name in PROCESSOR_FILES):
+        raise UserError(
+            f"model folder {source} has no processor ({' or '.join(PROCESSOR_FILES)}); copy the processor files of the "
+            "checkpoint it was made from, or save them there with processor.save_pretrained"
+        )
+    limits = {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
+    try:
+        processor = AutoProcessor.from_pretrained(source)
+        # the processor itself cannot be loaded with the pil backend, because its video part has none
+        processor.image_processor = AutoImageProcessor.from_pretrained(
+            source, backend=config.image_backend, **{key: value for key, value in limits.items() if value is not None}
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"model {source}: its processor cannot be loaded: {str(error).splitlines()[0]}") from error
+    size = processor.image_processor.size
+    if size["shortest_edge"] > size["longest_edge"]:
+        raise UserError(
+            f"model.min_pixels={size['shortest_edge']} is above model.max_pixels={size['longest_edge']}; set both"
+        )
+    return processor
+
+
+def _load_weights(source: str, dtype: torch.dtype) -> nn.Module:
+    try:
+        return AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, attn_implementation="sdpa")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"model {source}: its weights cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+def _banned_mask(family: Family, model: nn.Module) -> Tensor:
+    weight = model.get_output_embeddings().weight
+    banned_V = torch.zeros(weight.shape[0], dtype=torch.bool, device=weight.device)
+    banned_V[family.banned_ids(model)] = True
+    return banned_V
+
+
+def _add_adapters(policy: Policy, config: ModelConfig, adapter: Path | None, trainable: bool) -> None:
+    if adapter is not None:
+        policy.model = PeftModel.from_pretrained(policy.model, str(adapter), is_trainable=trainable)
+    elif config.lora.rank > 0:
+        lora = LoraConfig(
+            r=config.lora.rank,
+            lora_alpha=config.lora.alpha,
+            lora_dropout=0.0,  # dropout would make sampling and update see different models
+            target_modules=policy.family.lora_targets,
+            task_type="CAUSAL_LM",
+        )
+        policy.model = get_peft_model(policy.model, lora)
+
+
+def _set_trainable(policy: Policy, config: ModelConfig) -> None:
+    wanted = {Part.TOWER: config.train_tower, Part.MERGER: config.train_merger, Part.LANGUAGE: config.train_language}
+    if policy.has_adapters:
+        if wanted[Part.TOWER] or wanted[Part.MERGER] or wanted[Part.LANGUAGE] is False:
+            raise UserError("LoRA trains adapters on the language model only; leave model.train_* unset with it")
+    else:
+        for name, parameter in policy.model.named_parameters():
+            parameter.requires_grad_(wanted[policy.family.part_of(name)] is not False)
+    counts = part_counts(policy)
+    for part, (trained, total) in counts.items():
+        if policy.has_adapters:
+            right = (trained > 0) == (part is Part.LANGUAGE)
+        else:
+            right = trained == (total if wanted[part] is not False else 0)
+        if not right:
+            raise UserError(f"{part.value}: {trained:,} of {total:,} parameters are trainable, which is not what was asked")
+    if not any(trained for trained, _ in counts.values()):
+        raise UserError("nothing is trainable: set one of model.train_tower, train_merger, train_language to true")
+
+
+def part_counts(policy: Policy) -> dict[Part, tuple[int, int]]:
+    """Trainable and total number of parameters of each part."""
+    counts = {part: [0, 0] for part in Part}
+    for name, parameter in policy.model.named_parameters():
+        count = counts[policy.family.part_of(name)]
+        count[0] += parameter.numel() if parameter.requires_grad else 0
+        count[1] += parameter.numel()
+    return {part: (trained, total) for part, (trained, total) in counts.items()}
+
+
+def parameter_table(policy: Policy) -> Table:
+    """The table of trainable parameters that training prints."""
+    table = Table("part", "parameters", "trained", title="What is trained", title_justify="left")
+    for part, (trained, total) in part_counts(policy).items():
+        table.add_row(part.value, f"{total:,}", f"{trained:,}" if trained else "frozen")
+    return table
+
+
+def _enable_checkpointing(model: nn.Module) -> None:
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    # reentrant checkpointing cuts the gradient of keyword tensors, the prompt's keys and values among them
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            # otherwise the layer silently drops the cache in training; the two-slot cache bears the replay
+            module._can_checkpoint_with_cache = True
+
+
+def save_policy(policy: Policy, folder: Path) -> None:
+    """Writes what `from_pretrained` needs: weights (or LoRA adapters), configuration and processor."""
+    policy.model.save_pretrained(folder)
+    policy.family.processor.save_pretrained(folder)
+    if not policy.has_adapters:
+        policy.model.generation_config.save_pretrained(folder)

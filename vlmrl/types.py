@@ -1,0 +1,130 @@
+"""The whole data flow on one page: a Sample becomes a Prompt, a Prompt a Group of Rollouts, a Rollout gets Scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlmrl.geometry import Box, ImageRecord, Point
+
+if TYPE_CHECKING:
+    from PIL import Image as PIL
+    from torch import Tensor
+
+Answer = Point | Box
+"""A typed answer. Rewards and metrics only ever see answers in original pixels."""
+
+
+class PromptMode(Enum):
+    """How a row wants to be answered."""
+
+    DIRECT = "direct"
+    """The completion is the answer."""
+    THINK = "think"
+    """The completion is <think>...</think><answer>...</answer>; only the answer block counts."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of a data set: pictures, a question, and what a right answer is."""
+
+    id: str
+    """Unique in its data set; messages about a bad row name it."""
+    images: tuple[Path | PIL.Image, ...]
+    """Pictures in the order the prompt shows them: files, or pictures already in memory."""
+    records: tuple[ImageRecord, ...]
+    """One record per picture, with its stored size."""
+    question: str
+    """What the person asks, without any answer format."""
+    gold: Answer
+    """The target in original pixels."""
+    mode: PromptMode = PromptMode.DIRECT
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What a metric is broken down by, e.g. platform=web, kind=icon."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A sample as the model receives it: the result of the one processor call."""
+
+    sample: Sample
+    text: str
+    """The rendered chat prompt, before image placeholders are expanded."""
+    token_ids_P: Tensor
+    """int64, expanded image placeholders included. P counts prompt tokens here."""
+    vision: Mapping[str, Tensor]
+    """Further model inputs of this prompt alone (pixel_values, image_grid_thw, mm_token_type_ids)."""
+    records: tuple[ImageRecord, ...]
+    """The sample's records with the model sizes filled in."""
+
+
+class Finish(Enum):
+    """Why sampling of a completion stopped."""
+
+    STOP = "stop"
+    """The model ended its turn."""
+    LENGTH = "length"
+    """The limit of completion tokens was reached: the completion is truncated."""
+
+
+@dataclass(frozen=True)
+class Unparsed:
+    """A completion that is not an answer in the declared format."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """The outcome of one reward or metric for one rollout: a value, or why there is none, or the fault that stopped it."""
+
+    value: float | None = None
+    unscorable: str | None = None
+    """Why the question cannot be answered for this rollout; it leaves the component's mean."""
+    error: str | None = None
+    """Traceback of an exception in the reward's own code; counted, shown, and fatal above a rate."""
+
+
+@dataclass
+class Rollout:
+    """One sampled completion of a prompt."""
+
+    token_ids_T: list[int]
+    """Sampled tokens, the end-of-turn token included when the model ended its turn."""
+    logprobs_T: list[float]
+    """Log-probability of each token under the distribution it was sampled from."""
+    text: str
+    """Decoded completion without the end-of-turn token."""
+    finish: Finish
+    answer: Answer | Unparsed
+    """The parsed answer in original pixels."""
+    scores: dict[str, Score] = field(default_factory=dict)
+    """Outcome per reward component."""
+    reward: float = 0.0
+    """Weighted sum of the component values."""
+    advantage: float = 0.0
+
+    @property
+    def truncated(self) -> bool:
+        return self.finish is Finish.LENGTH
+
+
+@dataclass
+class Group:
+    """The G rollouts of one prompt."""
+
+    id: str
+    """Unique per sampled group, so that groups are never told apart by their text."""
+    prompt: Prompt
+    rollouts: list[Rollout]
+
+    @property
+    def sample(self) -> Sample:
+        return self.prompt.sample
+
+
+Row = Mapping[str, Any]
+"""A record as it stands in a data file."""
