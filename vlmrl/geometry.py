@@ -1,7 +1,8 @@
 """Points and boxes that know which coordinate frame they are in.
 
-There is no bare list of four numbers anywhere in vlmrl. A `Point` or `Box` carries its `Frame`, so comparing numbers of
-two frames raises `FrameError` instead of giving a wrong score, and moving a value to another frame is one explicit call.
+There is no bare list of four numbers anywhere in vlmrl. A `Point` or `Box` carries its `Frame`, so comparing numbers
+of two frames raises `FrameError` instead of giving a wrong score, and moving a value to another frame is one explicit
+call.
 """
 
 from dataclasses import dataclass
@@ -74,7 +75,9 @@ class ImageRecord:
                 width, height = float(self.original.width), float(self.original.height)
             case Unit.MODEL:
                 if self.model is None:
-                    raise FrameError(f"image {self.index}: its model size is known only after the processor has run")
+                    raise FrameError(
+                        f"image {self.index}: its model size is known only after the processor has run"
+                    )
                 width, height = float(self.model.width), float(self.model.height)
             case Unit.NORM1000:
                 width = height = 1000.0
@@ -85,15 +88,23 @@ class ImageRecord:
 
 def _require_same(a: Frame, b: Frame) -> None:
     if a != b:
-        raise FrameError(f"cannot mix coordinates in {a} with coordinates in {b}: convert one with .to(frame)")
+        raise FrameError(
+            f"cannot mix coordinates in {a} with coordinates in {b}: convert one with .to(frame)"
+        )
 
 
-def _scales(source: Frame, target: Frame) -> tuple[float, float]:
+def _require_convertible(source: Frame, target: Frame) -> None:
     if source.image != target.image or source.original != target.original:
-        raise FrameError(f"cannot convert coordinates in {source} to {target}: they belong to different pictures")
+        raise FrameError(
+            f"cannot convert coordinates in {source} to {target}: they belong to different pictures"
+        )
     if source.unit is target.unit and source != target:
         raise FrameError(f"{source} and {target} disagree about the picture's extent")
-    return target.width / source.width, target.height / source.height
+
+
+def _moved(along: float, source_extent: float, target_extent: float) -> float:
+    # Multiplying first keeps whole numbers exact: an answer on the picture's last edge must stay on the picture.
+    return along * target_extent / source_extent
 
 
 def _require_finite(*values: float) -> None:
@@ -114,8 +125,10 @@ class Point:
 
     def to(self, frame: Frame) -> "Point":
         """The same position in another frame of the same picture."""
-        sx, sy = _scales(self.frame, frame)
-        return Point(self.x * sx, self.y * sy, frame)
+        _require_convertible(self.frame, frame)
+        x = _moved(self.x, self.frame.width, frame.width)
+        y = _moved(self.y, self.frame.height, frame.height)
+        return Point(x, y, frame)
 
     def distance(self, other: "Point") -> float:
         """Euclidean distance in the unit of the common frame."""
@@ -145,8 +158,10 @@ class Box:
 
     def to(self, frame: Frame) -> "Box":
         """The same rectangle in another frame of the same picture."""
-        sx, sy = _scales(self.frame, frame)
-        return Box(self.x1 * sx, self.y1 * sy, self.x2 * sx, self.y2 * sy, frame)
+        _require_convertible(self.frame, frame)
+        x1, x2 = (_moved(x, self.frame.width, frame.width) for x in (self.x1, self.x2))
+        y1, y2 = (_moved(y, self.frame.height, frame.height) for y in (self.y1, self.y2))
+        return Box(x1, y1, x2, y2, frame)
 
     @property
     def width(self) -> float:

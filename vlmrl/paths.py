@@ -1,9 +1,7 @@
 """Where the files that ship with the package lie.
 
-In a source checkout ``tasks/`` and ``configs/`` stand beside the ``vlmrl`` package, where people edit them; in an
-installed wheel they lie inside it as ``vlmrl/_tasks`` and ``vlmrl/_configs`` (see ``pyproject.toml``). The checkout
-is recognised by its ``pyproject.toml``, so a folder that happens to be called ``tasks`` beside an installed package
-is never taken for ours.
+In an installed wheel they lie inside the package, as ``vlmrl/_tasks`` and ``vlmrl/_configs`` (see ``pyproject.toml``).
+In a source checkout those do not exist; ``tasks/`` and ``configs/`` stand beside the package, where people edit them.
 """
 
 from pathlib import Path
@@ -12,10 +10,8 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def _shipped(name: str) -> Path:
-    checkout = PACKAGE.parent
-    if (checkout / "pyproject.toml").is_file() and (checkout / name).is_dir():
-        return checkout / name
-    return PACKAGE / f"_{name}"
+    inside = PACKAGE / f"_{name}"
+    return inside if inside.is_dir() else PACKAGE.parent / name
 
 
 def tasks_dir() -> Path:

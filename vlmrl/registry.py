@@ -1,7 +1,7 @@
 """Finds task folders: ./tasks, the folders in $VLMRL_TASKS, installed entry points, and the ones shipped.
 
-A folder with a `task.py` is a task; its name is the folder's name and the first place that has it wins. All places are
-put on the path of one package, `vlmrl_tasks`, so a task's files import each other in the ordinary way.
+A folder with a `task.py` is a task; its name is the folder's name and the first place that has it wins. The folder is
+the package `vlmrl_tasks.NAME`, so its files import each other in the ordinary way (`from .loaders import ...`).
 """
 
 import difflib
@@ -42,9 +42,9 @@ class TaskFolder:
 
     def submodule(self, name: str) -> ModuleType:
         """One of the folder's modules. Raises PluginError naming file and line of the fault."""
-        _install_package()
+        package = _install_package(self)
         try:
-            return importlib.import_module(f"{PACKAGE}.{self.name}.{name}")
+            return importlib.import_module(f"{package}.{name}")
         except UserError:
             raise
         except Exception as error:  # a broken plugin must not hide the others, whatever breaks it
@@ -85,11 +85,20 @@ def search_path() -> list[Path]:
     return list(dict.fromkeys(p.resolve() for p in places if p.is_dir()))
 
 
-def _install_package() -> None:
-    package = sys.modules.get(PACKAGE)
-    if package is None:
-        package = sys.modules[PACKAGE] = ModuleType(PACKAGE, __doc__)
-    package.__path__ = [str(p) for p in search_path()]
+def _install_package(folder: TaskFolder) -> str:
+    """Makes `folder` importable as a package of its own and returns the package's name.
+
+    Its path is this one folder, so that a task never picks up files of another one with its name.
+    """
+    root = sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE, __doc__))
+    root.__path__ = []
+    name, path = f"{PACKAGE}.{folder.name}", [str(folder.path)]
+    if getattr(sys.modules.get(name), "__path__", None) != path:
+        for loaded in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+            del sys.modules[loaded]
+        package = sys.modules[name] = ModuleType(name)
+        package.__path__ = path
+    return name
 
 
 def find_tasks() -> dict[str, TaskFolder]:

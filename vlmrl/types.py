@@ -33,8 +33,8 @@ class Sample:
 
     id: str
     """Unique in its data set; messages about a bad row name it."""
-    images: tuple[Path | PIL.Image, ...]
-    """Pictures in the order the prompt shows them: files, or pictures already in memory."""
+    images: tuple[Path | bytes | PIL.Image, ...]
+    """Pictures in the order the prompt shows them: files, encoded files' content, or pictures already decoded."""
     records: tuple[ImageRecord, ...]
     """One record per picture, with its stored size."""
     question: str
@@ -51,14 +51,13 @@ class Prompt:
     """A sample as the model receives it: the result of the one processor call."""
 
     sample: Sample
+    """The row, its records completed with the model sizes."""
     text: str
     """The rendered chat prompt, before image placeholders are expanded."""
     token_ids_P: Tensor
     """int64, expanded image placeholders included. P counts prompt tokens here."""
     vision: Mapping[str, Tensor]
     """Further model inputs of this prompt alone (pixel_values, image_grid_thw, mm_token_type_ids)."""
-    records: tuple[ImageRecord, ...]
-    """The sample's records with the model sizes filled in."""
 
 
 class Finish(Enum):
@@ -96,6 +95,8 @@ class Rollout:
     """Sampled tokens, the end-of-turn token included when the model ended its turn."""
     logprobs_T: list[float]
     """Log-probability of each token under the distribution it was sampled from."""
+    entropy: float
+    """Mean entropy (nats) of those distributions."""
     text: str
     """Decoded completion without the end-of-turn token."""
     finish: Finish

@@ -6,7 +6,7 @@ from typing import Any
 
 from vlmrl.types import PromptMode, Unparsed
 
-FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+FENCE_OPENING = re.compile(r"```(?:json)?[ \t]*\n")
 
 
 def answer_block(text: str, mode: PromptMode) -> str | Unparsed:
@@ -43,8 +43,8 @@ def parse_json(text: str) -> Any | Unparsed:
 
     NaN, Infinity, duplicate keys and text before or after the value are refused.
     """
-    if fenced := FENCE.fullmatch(text):
-        text = fenced[1]
+    if (opening := FENCE_OPENING.match(text)) and text.endswith("```"):
+        text = text[opening.end() :].removesuffix("```")
     try:
         return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:

@@ -22,10 +22,10 @@ from typing import Any
 
 from vlmrl.answers.completion import answer_block, parse_json
 from vlmrl.answers.convention import Convention
-from vlmrl.geometry import Box, FrameError, ImageRecord, Point, Unit
+from vlmrl.geometry import Box, Frame, FrameError, ImageRecord, Point, Unit
 from vlmrl.types import PromptMode, Unparsed
 
-NUMBER = r"\s*([-+]?\d{1,9}(?:\.\d{1,9})?)\s*"
+NUMBER = r"\s*([-+]?[0-9]{1,9}(?:\.[0-9]{1,9})?)\s*"
 PAIR = rf"\({NUMBER},{NUMBER}\)"
 NAME = r"(?:<\|object_ref_start\|>[^<]*<\|object_ref_end\|>\s*)?"
 QWEN2_POINT = re.compile(rf"{NAME}<\|box_start\|>{PAIR}<\|box_end\|>")
@@ -70,7 +70,7 @@ class CoordinateAnswer:
             if not 0 <= number <= limit:
                 return Unparsed(f"{self.names[i]} = {number:g} is outside 0..{limit:g}")
         try:
-            value = Point(*numbers, frame) if len(numbers) == 2 else Box(*numbers, frame)
+            value = _typed(numbers, frame)
         except FrameError as error:
             return Unparsed(str(error))
         return value.to(record.frame(Unit.ORIGINAL))
@@ -101,6 +101,14 @@ class CoordinateAnswer:
     def _box_tokens(values: tuple[str, ...]) -> str:
         pairs = ",".join(f"({x},{y})" for x, y in zip(values[::2], values[1::2], strict=True))
         return f"<|box_start|>{pairs}<|box_end|>"
+
+
+def _typed(numbers: list[float], frame: Frame) -> Point | Box:
+    if len(numbers) == 2:
+        x, y = numbers
+        return Point(x, y, frame)
+    x1, y1, x2, y2 = numbers
+    return Box(x1, y1, x2, y2, frame)
 
 
 POINT = CoordinateAnswer("point_2d", ("x", "y"), QWEN2_POINT)

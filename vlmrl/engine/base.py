@@ -18,8 +18,6 @@ class TokenLogprobs:
 
     logprobs_NT: Tensor
     """Log-probability of each token, with gradient; 0 on padding."""
-    entropy_NT: Tensor
-    """Entropy of the distribution each token was drawn from, detached; 0 on padding."""
     mask_NT: Tensor
     """bool: true on tokens, false on padding."""
 
@@ -71,12 +69,8 @@ def pad_completions(completions: Sequence[Sequence[Sequence[int]]], device: torc
 def score_tokens(
     logits_NTV: Tensor, ids_NT: Tensor, mask_NT: Tensor, banned_V: Tensor, temperature: float
 ) -> TokenLogprobs:
-    """Log-probability and entropy of every token from the logits that predict it."""
+    """Log-probability of every token from the logits that predict it."""
     logp_NTV = sampling_logits(logits_NTV, banned_V, temperature).log_softmax(-1)
     logprobs_NT = logp_NTV.gather(-1, ids_NT[..., None])[..., 0]
-    with torch.no_grad():
-        entropy_NT = torch.special.entr(logp_NTV.exp()).sum(-1)
     # where, not multiplication: a banned id on padding has log-probability -inf
-    return TokenLogprobs(
-        torch.where(mask_NT, logprobs_NT, 0.0), torch.where(mask_NT, entropy_NT, 0.0), mask_NT
-    )
+    return TokenLogprobs(torch.where(mask_NT, logprobs_NT, 0.0), mask_NT)

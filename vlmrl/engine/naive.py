@@ -18,7 +18,7 @@ from vlmrl.types import Prompt
 def _next_token_logits(policy: Policy, prompt: Prompt, tokens_T: Tensor) -> Tensor:
     """Logits [T + 1, V] that predict each token and the one after them, by an ordinary forward over the whole row."""
     inputs = {key: value.to(policy.device) for key, value in policy.family.extend(prompt, tokens_T.cpu()).items()}
-    return policy.model(**inputs, use_cache=False, logits_to_keep=len(tokens_T) + 1).logits[0]
+    return policy.forward(**inputs, use_cache=False, logits_to_keep=len(tokens_T) + 1).logits[0]
 
 
 class NaiveDecoder:

@@ -22,10 +22,13 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class Completion:
-    """Sampled tokens of one row, the end-of-turn token included, with their log-probabilities."""
+    """Sampled tokens of one row, the end-of-turn token included."""
 
     token_ids_T: list[int]
     logprobs_T: list[float]
+    """Log-probability of each token under the distribution it was sampled from."""
+    entropy: float
+    """Mean entropy (nats) of the distributions the tokens were sampled from."""
     finish: Finish
 
 
@@ -73,12 +76,16 @@ def sample_rows(
     ).to(device)
     stops = torch.tensor(list(stop_ids), device=device)
     running_N = torch.ones(len(seeds), dtype=torch.bool, device=device)
-    tokens, logprobs, lengths_N = [], [], torch.zeros(len(seeds), dtype=torch.long, device=device)
+    lengths_N = torch.zeros(len(seeds), dtype=torch.long, device=device)
+    entropy_N = torch.zeros(len(seeds), device=device)
+    tokens, logprobs = [], []
     for t in range(settings.max_tokens):
         logits_NV = sampling_logits(decoder.logits_NV, banned_V, settings.temperature)
         token_N = _pick(logits_NV, uniforms_NT[:, t]) if settings.temperature > 0 else logits_NV.argmax(-1)
         tokens.append(token_N)
-        logprobs.append(logits_NV.log_softmax(-1).gather(-1, token_N[:, None])[:, 0])
+        logp_NV = logits_NV.log_softmax(-1)
+        logprobs.append(logp_NV.gather(-1, token_N[:, None])[:, 0])
+        entropy_N += torch.where(running_N, torch.special.entr(logp_NV.exp()).sum(-1), 0.0)
         lengths_N += running_N
         running_N = running_N & ~torch.isin(token_N, stops)
         if t + 1 == settings.max_tokens or not running_N.any():
@@ -86,11 +93,13 @@ def sample_rows(
         decoder.advance(token_N)
     tokens_NT = torch.stack(tokens, 1).tolist()
     logprobs_NT = torch.stack(logprobs, 1).tolist()
+    rows = zip(lengths_N.tolist(), (entropy_N / lengths_N).tolist(), running_N.tolist(), strict=True)
     return [
         Completion(
-            tokens_NT[row][:length],
-            logprobs_NT[row][:length],
-            Finish.LENGTH if unfinished else Finish.STOP,
+            token_ids_T=tokens_NT[row][:length],
+            logprobs_T=logprobs_NT[row][:length],
+            entropy=entropy,
+            finish=Finish.LENGTH if unfinished else Finish.STOP,
         )
-        for row, (length, unfinished) in enumerate(zip(lengths_N.tolist(), running_N.tolist(), strict=True))
+        for row, (length, entropy, unfinished) in enumerate(rows)
     ]

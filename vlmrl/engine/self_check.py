@@ -61,7 +61,7 @@ def require_agreement(
 ) -> Difference:
     """Compares one group. Raises UserError if the engines disagree by more than rounding."""
     difference = compare_with_naive(policy, [prompt], [completions], temperature)
-    dtype = next(policy.model.parameters()).dtype
+    dtype = policy.compute_dtype
     if difference.logprob > LOGPROB_TOLERANCE[dtype] or difference.gradient > GRADIENT_TOLERANCE[dtype]:
         raise UserError(
             f"the shared-prompt computation disagrees with the ordinary one on this model: {difference}; "

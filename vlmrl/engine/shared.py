@@ -38,7 +38,7 @@ def prompt_pass(policy: Policy, prompts: Sequence[Prompt]) -> PromptState:
     positions, next_position_B = policy.family.positions(policy.model, inputs)
     text_config = policy.model.config.get_text_config(decoder=True)
     cache = TwoSlotCache.empty(text_config.num_hidden_layers)
-    output = policy.model(**inputs, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    output = policy.forward(**inputs, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return PromptState(cache, inputs["attention_mask"], next_position_B, output.logits[:, -1])
 
 
@@ -54,7 +54,7 @@ class BranchDecoder:
 
     def advance(self, token_ids_N: Tensor) -> None:
         self.mask_NS = torch.cat([self.mask_NS, self.mask_NS.new_ones(len(token_ids_N), 1)], dim=1)
-        output = self.policy.model(
+        output = self.policy.forward(
             input_ids=token_ids_N[:, None],
             attention_mask=self.mask_NS,
             position_ids=self.policy.family.next_positions(self.position_N, 1),
@@ -96,7 +96,7 @@ class SharedEngine(Engine):
     def _branches_pass(self, state: PromptState, ids_NT: Tensor, mask_NT: Tensor, group_size: int) -> Tensor:
         prompt_mask_NP = state.mask_BP.repeat_interleave(group_size, 0)
         position_N = state.next_position_B.repeat_interleave(group_size, 0)
-        output = self.policy.model(
+        output = self.policy.forward(
             input_ids=ids_NT,
             attention_mask=torch.cat([prompt_mask_NP, mask_NT.to(prompt_mask_NP.dtype)], dim=1),
             position_ids=self.policy.family.next_positions(position_N, ids_NT.shape[1]),

@@ -34,6 +34,15 @@ class Policy:
     """bool over the model's output vocabulary: tokens that have probability zero, in sampling and in scoring."""
     source: str
     """Folder or hub id the base weights came from."""
+    compute_dtype: torch.dtype
+    """Precision of matrix products. Trained weights are kept in float32 either way: a bfloat16 weight is too coarse to
+    take an update of 1e-6 of its size."""
+
+    def forward(self, **inputs: Any) -> Any:
+        """The model's forward, in the compute precision."""
+        reduced = self.compute_dtype is not torch.float32
+        with torch.autocast(self.device.type, self.compute_dtype, enabled=reduced):
+            return self.model(**inputs)
 
     @property
     def device(self) -> torch.device:
@@ -68,32 +77,51 @@ def load_policy(config: ModelConfig, device: torch.device, *, trainable: bool, a
     model. Raises UserError if the folder is incomplete, the family has no adapter file here, or what ends up trainable is
     not what the configuration asks for.
     """
-    transformers.logging.set_verbosity_error()
-    source = model_folder(config.path)
-    folder = Path(source)
-    if (folder / ADAPTER_FILE).is_file():
-        adapter, source = folder, json.loads((folder / ADAPTER_FILE).read_text())["base_model_name_or_path"]
-    model_config = _read_config(source)
-    if model_config.model_type not in FAMILIES:
-        known = ", ".join(sorted(FAMILIES))
-        raise UserError(f"model {source}: no adapter for model type {model_config.model_type!r}; known types: {known}")
+    source, adapter = _base_and_adapter(config, adapter)
+    family, model_config = _load_family(source, config)
     _require_full_attention(model_config, source)
-    processor = _load_processor(source, config)
     on_gpu = device.type == "cuda"
     dtypes = {"auto": torch.bfloat16 if on_gpu else torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
-    model = _load_weights(source, dtypes[config.dtype]).to(device)
-    family = FAMILIES[model_config.model_type](processor)
-    policy = Policy(model, family, family.stop_ids(model), _banned_mask(family, model), source)
+    compute_dtype = dtypes[config.dtype]
+    full_training = trainable and adapter is None and config.lora.rank == 0
+    model = _load_weights(source, torch.float32 if full_training else compute_dtype).to(device)
+    policy = Policy(model, family, family.stop_ids(model), _banned_mask(family, model), source, compute_dtype)
     if trainable or adapter:
         _add_adapters(policy, config, adapter, trainable)
     if trainable:
         _set_trainable(policy, config)
+        for parameter in policy.model.parameters():
+            parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad else compute_dtype)
         if config.gradient_checkpointing:
             _enable_checkpointing(policy.model)
     else:
         policy.model.requires_grad_(False)
     policy.model.train(trainable)
     return policy
+
+
+def load_family(config: ModelConfig) -> Family:
+    """The family adapter and processor of a checkpoint, without its weights. Raises UserError as load_policy."""
+    source, _ = _base_and_adapter(config, None)
+    return _load_family(source, config)[0]
+
+
+def _base_and_adapter(config: ModelConfig, adapter: Path | None) -> tuple[str, Path | None]:
+    source = model_folder(config.path)
+    settings = Path(source) / ADAPTER_FILE
+    if settings.is_file():
+        return json.loads(settings.read_text())["base_model_name_or_path"], Path(source)
+    return source, adapter
+
+
+def _load_family(source: str, config: ModelConfig) -> tuple[Family, Any]:
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    model_config = _read_config(source)
+    if model_config.model_type not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise UserError(f"model {source}: no adapter for model type {model_config.model_type!r}; known types: {known}")
+    return FAMILIES[model_config.model_type](_load_processor(source, config)), model_config
 
 
 def _read_config(source: str) -> Any:

@@ -29,8 +29,8 @@ CONTROL_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-ANSWER_KEYS = ("point_2d", "bbox_2d")
-"""Keys of the answers' JSON; one token each keeps an answer at fourteen tokens."""
+ANSWER_TOKENS = ('{"point_2d": [', '{"bbox_2d": [', ", ", "]}")
+"""Pieces of JSON answers that are one ordinary token each: a point is at most eleven tokens, end of turn included."""
 
 VOCABULARY_SIZE = 512
 PATCH = 16
@@ -68,11 +68,11 @@ def build_tokenizer(corpus: Iterable[str]) -> Qwen2Tokenizer:
     """Train a byte-level BPE of `VOCABULARY_SIZE` tokens on `corpus`, with Qwen's pre-tokenisation (single digits)."""
     tokenizer = Qwen2Tokenizer().train_new_from_iterator(
         corpus,
-        vocab_size=VOCABULARY_SIZE - len(ANSWER_KEYS),
+        vocab_size=VOCABULARY_SIZE - len(ANSWER_TOKENS),
         new_special_tokens=list(CONTROL_TOKENS),
         show_progress=False,
     )
-    tokenizer.add_tokens([AddedToken(key, normalized=False) for key in ANSWER_KEYS])
+    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in ANSWER_TOKENS])
     tokenizer.eos_token = END_OF_TURN
     tokenizer.pad_token = END_OF_TEXT
     return tokenizer

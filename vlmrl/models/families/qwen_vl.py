@@ -40,14 +40,13 @@ class QwenVL(Family):
             for record, (_, height, width) in zip(sample.records, grids, strict=True)
         )
         return Prompt(
-            sample=sample,
+            sample=replace(sample, records=records),
             text=text,
             token_ids_P=inputs["input_ids"][0],
             vision={
                 "mm_token_type_ids": inputs["mm_token_type_ids"][0],
                 **{key: inputs[key] for key in VISION_KEYS if key in inputs},
             },
-            records=records,
         )
 
     def collate(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:

@@ -1,0 +1,188 @@
+"""The published forms of GUI grounding data, told apart by their complete set of keys.
+
+The same field name holds different things: ScreenSpot's `bbox` is x, y, width, height, ScreenSpot-Pro's is x1, y1, x2,
+y2, and the parquet mirrors hold fractions. Which one it is follows from the schema, never from the size of the numbers.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from vlmrl.geometry import Unit
+from vlmrl.types import Row
+
+
+class BoxOrder(Enum):
+    """What the four numbers of a `bbox` field are."""
+
+    CORNERS = "x1, y1, x2, y2"
+    CORNER_AND_SIZE = "x, y, width, height"
+
+
+@dataclass(frozen=True)
+class BoxForm:
+    """How a schema writes its boxes."""
+
+    order: BoxOrder
+    unit: Unit
+
+    def __str__(self) -> str:
+        return f"{self.order.value} in {'pixels' if self.unit is Unit.ORIGINAL else self.unit.value}"
+
+
+PIXEL_CORNERS = BoxForm(BoxOrder.CORNERS, Unit.ORIGINAL)
+PIXEL_CORNER_AND_SIZE = BoxForm(BoxOrder.CORNER_AND_SIZE, Unit.ORIGINAL)
+FRACTION_CORNERS = BoxForm(BoxOrder.CORNERS, Unit.NORM1)
+BOX_FORMS = (PIXEL_CORNERS, PIXEL_CORNER_AND_SIZE, FRACTION_CORNERS)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One published form of a data file."""
+
+    name: str
+    description: str
+    container: Literal["json", "parquet"]
+    required: frozenset[str]
+    optional: frozenset[str]
+    box: BoxForm
+    box_types: frozenset[str]
+    """Arrow types a parquet `bbox` column may have; empty for JSON, whose numbers have no declared type."""
+    picture: str
+    """Key of the picture: a file name in JSON, an encoded picture in parquet."""
+    kind: str | None
+    """Key that says whether the target is text or an icon."""
+    tags: Callable[[Row], Mapping[str, str]]
+    """What a row's metric is broken down by."""
+
+    def matches(self, keys: frozenset[str]) -> bool:
+        """Whether a row with these keys is complete and has none that the schema does not know."""
+        return self.required <= keys <= self.required | self.optional
+
+    def __str__(self) -> str:
+        optional = f" [{', '.join(sorted(self.optional))}]" if self.optional else ""
+        column = f", bbox column of {' or '.join(sorted(self.box_types))}" if self.box_types else ""
+        keys = ", ".join(sorted(self.required)) + optional
+        return f"{self.name} ({self.container}{column}): {keys}; bbox is {self.box}"
+
+
+LABEL_KEYS = frozenset({"data_type", "data_source", "ui_type", "group", "platform"})
+"""Keys that hold a word wherever they occur."""
+PLATFORM_OF_PREFIX = {"mobile": "mobile", "pc": "desktop", "web": "web"}
+PLATFORM_OF_SOURCE = {
+    "ios": "mobile",
+    "android": "mobile",
+    "mobile": "mobile",
+    "windows": "desktop",
+    "macos": "desktop",
+    "linux": "desktop",
+    "desktop": "desktop",
+}
+
+
+def _screenspot_tags(row: Row) -> Mapping[str, str]:
+    """Platform and kind of a ScreenSpot row.
+
+    The official cells follow the file (mobile, desktop, web), and so do the pictures' names (mobile_, pc_, web_).
+    `data_source` alone would put 80 rows of v2 in the wrong cell: 52 mobile and 28 desktop rows say "shop". It decides
+    only where a picture's name does not tell; sources that are no operating system are web sites.
+    """
+    name = row.get("img_filename") or row.get("file_name") or (_picture_path(row.get("image")) or "")
+    prefix = str(name).rpartition("/")[2].partition("_")[0]
+    platform = PLATFORM_OF_PREFIX.get(prefix) or PLATFORM_OF_SOURCE.get(str(row["data_source"]), "web")
+    return {"platform": platform, "kind": str(row["data_type"])}
+
+
+def _picture_path(image: object) -> str | None:
+    return image.get("path") if isinstance(image, Mapping) else None
+
+
+def _release_tags(row: Row) -> Mapping[str, str]:
+    return {"platform": str(row["group"]), "kind": str(row["ui_type"])}
+
+
+def _pro_tags(row: Row) -> Mapping[str, str]:
+    return {"group": str(row.get("group", "ungrouped")), "kind": str(row["ui_type"])}
+
+
+SCREENSPOT = Schema(
+    name="screenspot",
+    description="ScreenSpot and ScreenSpot-v2 as published: a JSON list; bbox x, y, width, height in pixels",
+    container="json",
+    required=frozenset({"img_filename", "bbox", "instruction", "data_type", "data_source"}),
+    optional=frozenset(),
+    box=PIXEL_CORNER_AND_SIZE,
+    box_types=frozenset(),
+    picture="img_filename",
+    kind="data_type",
+    tags=_screenspot_tags,
+)
+SCREENSPOT_V2_SIZED = Schema(
+    name="screenspot-v2-sized",
+    description="the re-release of ScreenSpot-v2 with img_size: a JSON list; bbox x1, y1, x2, y2 in pixels",
+    container="json",
+    required=frozenset({"img_filename", "bbox", "instruction", "img_size", "platform", "ui_type", "group"}),
+    optional=frozenset(),
+    box=PIXEL_CORNERS,
+    box_types=frozenset(),
+    picture="img_filename",
+    kind="ui_type",
+    tags=_release_tags,
+)
+SCREENSPOT_PRO = Schema(
+    name="screenspot-pro",
+    description="ScreenSpot-Pro as published: JSON lists; bbox x1, y1, x2, y2 in pixels",
+    container="json",
+    required=SCREENSPOT_V2_SIZED.required | {"id", "application"},
+    optional=frozenset({"instruction_cn"}),
+    box=PIXEL_CORNERS,
+    box_types=frozenset(),
+    picture="img_filename",
+    kind="ui_type",
+    tags=_pro_tags,
+)
+SCREENSPOT_PARQUET = Schema(
+    name="screenspot-parquet",
+    description="rootsautomation/ScreenSpot and HongxinLi/ScreenSpot_v2: parquet; bbox x1, y1, x2, y2 from 0 to 1",
+    container="parquet",
+    required=frozenset({"image", "bbox", "instruction", "data_type", "data_source"}),
+    optional=frozenset({"file_name", "img_filename", "image_width", "image_height"}),
+    box=FRACTION_CORNERS,
+    box_types=frozenset({"list<double>", "list<float>"}),
+    picture="image",
+    kind="data_type",
+    tags=_screenspot_tags,
+)
+SCREENSPOT_PRO_PARQUET = Schema(
+    name="screenspot-pro-parquet",
+    description="TIGER-Lab/ScreenSpot-Pro: parquet; bbox x1, y1, x2, y2 in pixels, as a list or as JSON text",
+    container="parquet",
+    required=frozenset({"image", "bbox", "instruction", "img_size", "ui_type"}),
+    optional=SCREENSPOT_PRO.required | SCREENSPOT_PRO.optional,
+    box=PIXEL_CORNERS,
+    box_types=frozenset({"list<int64>", "list<int32>", "list<double>", "list<float>", "string"}),
+    picture="image",
+    kind="ui_type",
+    tags=_pro_tags,
+)
+SIMPLE = Schema(
+    name="simple",
+    description='one JSON object per line: {"image": "a.png", "instruction": "...", "bbox": [x1, y1, x2, y2]}, pixels',
+    container="json",
+    required=frozenset({"image", "instruction", "bbox"}),
+    optional=frozenset({"id", "mode", "tags"}),
+    box=PIXEL_CORNERS,
+    box_types=frozenset(),
+    picture="image",
+    kind=None,
+    tags=lambda row: row.get("tags", {}),
+)
+SCHEMAS = (
+    SCREENSPOT,
+    SCREENSPOT_V2_SIZED,
+    SCREENSPOT_PRO,
+    SCREENSPOT_PARQUET,
+    SCREENSPOT_PRO_PARQUET,
+    SIMPLE,
+)

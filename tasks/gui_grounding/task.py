@@ -1,0 +1,81 @@
+"""GUI grounding: given a screenshot and an instruction, answer where to click."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from vlmrl.answers.coordinates import BOX, POINT
+from vlmrl.geometry import Box
+from vlmrl.rewards import boxes
+from vlmrl.task import Split, Task, metric, reward
+from vlmrl.training.scenes import Scene
+from vlmrl.types import Answer, PromptMode, Rollout, Sample, Score
+
+from .drawn_rows import DrawnRows
+from .loaders import load_rows
+from .schemas import SCHEMAS
+from .scenes import draw_scenes
+
+NO_EXTENT = Score(unscorable="a point has no extent; set task.options.answer=box")
+
+
+@dataclass
+class GuiGrounding(Task):
+    """Click the element of a screenshot that an instruction names."""
+
+    answer: Literal["point", "box"] = "point"
+    """What the model is asked for: the point to click, or the element's box."""
+    mode: Literal["direct", "think"] = "direct"
+    """Prompt mode of rows that state none: answer at once, or think first."""
+
+    formats: ClassVar[Mapping[str, str]] = {schema.name: schema.description for schema in SCHEMAS}
+
+    def __post_init__(self) -> None:
+        self.answer_type = BOX if self.answer == "box" else POINT
+
+    def load(self, path: Path) -> Sequence[Sample]:
+        return load_rows(path, mode=PromptMode(self.mode))
+
+    def synthetic(self, split: Split, rows: int, seed: int) -> Sequence[Sample]:
+        return DrawnRows(split, rows, seed, PromptMode(self.mode))
+
+    def scenes(self, seed: int) -> Iterator[Scene]:
+        """Drawn training screens with all their elements and questions, for `vlmrl warmup`."""
+        return draw_scenes(seed)
+
+    @reward(weight=1.0)
+    def point_in_box(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:
+        """1 if the click (a box clicks its centre) is in the target, edges included."""
+        return boxes.point_in_box(answer, _target(sample))
+
+    @reward(weight=0.1)
+    def format(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:
+        """1 for an answer in the requested format; only those reach a reward."""
+        return 1.0
+
+    @reward(weight=0.0)
+    def closeness(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:
+        """Falls with the square of the click's distance from the target's centre."""
+        return boxes.closeness(answer, _target(sample))
+
+    @reward(weight=0.0)
+    def iou(self, answer: Answer, sample: Sample, rollout: Rollout) -> float | Score:
+        """Intersection over union of a box answer with the target."""
+        return answer.iou(_target(sample)) if isinstance(answer, Box) else NO_EXTENT
+
+    @reward(weight=0.0)
+    def box_size(self, answer: Answer, sample: Sample, rollout: Rollout) -> float | Score:
+        """Harmonic mean of how close the four edges of a box answer are to the target's."""
+        return boxes.edge_agreement(answer, _target(sample)) if isinstance(answer, Box) else NO_EXTENT
+
+    @metric
+    def hit(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:
+        """The ScreenSpot score: the click is in the target, edges included."""
+        return boxes.point_in_box(answer, _target(sample))
+
+
+def _target(sample: Sample) -> Box:
+    if not isinstance(sample.gold, Box):
+        raise TypeError(f"row {sample.id}: the target of GUI grounding is a box, not {sample.gold}")
+    return sample.gold

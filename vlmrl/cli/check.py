@@ -1,0 +1,45 @@
+"""``vlmrl check``: are the rows, the rewards and the model's answer format sound?"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from vlmrl.cli.settings import MODEL, TASK, Flag, add_settings
+
+if TYPE_CHECKING:
+    from vlmrl.config import Config
+
+DESCRIPTION = """\
+Check rows before spending hours on them: every picture decodes, every box lies inside its picture, the right answer
+written in the model's own format parses back and earns full marks, and an empty answer earns none.
+"""
+EXAMPLES = """\
+examples:
+  vlmrl check --data rows.json
+  vlmrl check --task my_task --model Qwen/Qwen2.5-VL-3B-Instruct --data rows/
+"""
+FLAGS = {
+    **TASK,
+    **MODEL,
+    "--data": Flag("data.train", "PATH", "rows to check (default: the task's synthetic rows)"),
+}
+
+
+def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
+    parser = commands.add_parser(
+        "check",
+        help="check that rows, rewards and answer format are sound",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_settings(parser, FLAGS)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, config: "Config") -> int:
+    from vlmrl.check import check
+
+    found = check(config)
+    found.print()
+    return 0 if found.ok else 2

@@ -1,0 +1,94 @@
+"""`vlmrl eval`: a model's score card on a benchmark or on a task's own rows."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from vlmrl.config import Config
+from vlmrl.engine.shared import SharedEngine
+from vlmrl.errors import UserError
+from vlmrl.evaluation.benchmark import Benchmark
+from vlmrl.evaluation.rows import ScoreCard, evaluate_rows, score_card
+from vlmrl.models.load import load_policy, resolve_device
+from vlmrl.records import group_record
+from vlmrl.registry import find_task, find_tasks
+from vlmrl.task import Task
+from vlmrl.training.data import Subset, load_rows
+from vlmrl.types import Sample
+
+
+def find_benchmark(name: str) -> tuple[str, Benchmark]:
+    """The benchmark of that name and the task it belongs to. Raises UserError listing the known ones."""
+    known: list[str] = []
+    for task_name, folder in find_tasks().items():
+        if not (folder.path / "benchmarks.py").is_file():
+            continue
+        for benchmark in folder.submodule("benchmarks").BENCHMARKS:
+            if benchmark.name == name:
+                return task_name, benchmark
+            known.append(benchmark.name)
+    raise UserError(f"unknown benchmark {name!r}; known benchmarks: {', '.join(sorted(known))}")
+
+
+def evaluate(config: Config, save: Path | None) -> dict[str, Any]:
+    """Evaluates greedily, prints the card and returns it. `save` gets one JSON line per row, with its answer and score."""
+    benchmark = None
+    task_name = config.task.name
+    if config.eval.benchmark is not None:
+        task_name, benchmark = find_benchmark(config.eval.benchmark)
+    task = find_task(task_name).create(config.task.options)
+    rows, data = _rows(task, benchmark, config)
+    device = resolve_device(config.run.device)
+    policy = load_policy(config.model, device, trainable=False)
+    engine = SharedEngine(policy, config.engine.max_tokens_per_pass)
+    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as progress:
+        bar = progress.add_task("rows", total=len(rows))
+        advance = lambda done: progress.advance(bar, done)  # noqa: E731
+        evaluated = list(evaluate_rows(engine, task, rows, config.rollout.max_completion_tokens, advance))
+    tags = benchmark.cells if benchmark else tuple(sorted({tag for row in evaluated for tag in row.group.sample.tags}))
+    card = score_card(task, evaluated, tags)
+    if save is not None:
+        lines = [
+            group_record(0, item.group, [None] * len(item.group.sample.images)) | {"metrics": item.metrics}
+            for item in evaluated
+        ]
+        save.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    Console(highlight=False).print(card_table(card, benchmark.name if benchmark else task_name))
+    return {
+        "task": task_name,
+        "benchmark": benchmark and benchmark.name,
+        "model": config.model.path,
+        "data": data,
+        "processor": policy.family.settings(),
+        **card.record(),
+    }
+
+
+def _rows(task: Task, benchmark: Benchmark | None, config: Config) -> tuple[Sequence[Sample], str]:
+    if config.data.held_out is None:
+        if benchmark:
+            raise UserError(f"benchmark {benchmark.name} needs its data: --data {benchmark.files}")
+        return task.synthetic("held_out", config.data.max_rows or config.data.held_out_rows, 0), "synthetic"
+    path = config.data.held_out
+    if benchmark and not Path(path).exists():
+        raise UserError(f"data {path} does not exist; benchmark {benchmark.name} reads {benchmark.files}")
+    rows = benchmark.load(Path(path)) if benchmark else load_rows(task, path)
+    limit = config.data.max_rows or len(rows)
+    return Subset(rows, range(min(limit, len(rows)))), path
+
+
+def card_table(card: ScoreCard, title: str) -> Table:
+    """The score with its interval, averages named, and the cells."""
+    table = Table(title, "n", card.metric, "95% interval", title_justify="left")
+    table.add_row("micro (mean over rows)", str(card.n), f"{card.score:.1%}", f"[{card.low:.1%}, {card.high:.1%}]")
+    table.add_row("macro (mean over cells)", f"{len(card.cells)} cells", f"{card.macro:.1%}", "")
+    for name, cell in card.cells.items():
+        table.add_row(f"  {name}", f"{cell['n']:.0f}", f"{cell['score']:.1%}", "")
+    table.add_row("unparsed (scored 0)", str(card.unparsed), f"{card.unparsed / card.n:.1%}", "")
+    return table

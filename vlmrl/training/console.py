@@ -1,0 +1,87 @@
+"""What a run prints: a live bar on a terminal, one line now and then elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from vlmrl.evaluation.rows import ScoreCard
+
+PLAIN_EVERY = 10
+"""Steps between two lines when the output is not a terminal."""
+
+
+def percent(card: ScoreCard) -> str:
+    return f"{card.score:6.1%} [{card.low:.1%}, {card.high:.1%}]"
+
+
+class Progress:
+    """Reports steps and evaluations of one run."""
+
+    def __init__(self, total_steps: int) -> None:
+        self.console = Console(highlight=False)
+        self.total_steps = total_steps
+        self.bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self.training = self.bars.add_task("training", total=total_steps, note="")
+
+    def __enter__(self) -> "Progress":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bars.stop()
+
+    def step(self, step: int, metrics: dict[str, Any]) -> None:
+        if metrics["groups"]:
+            note = (
+                f"reward {metrics['reward']:.3f}  accuracy {metrics['accuracy']:.1%}  "
+                f"entropy {metrics['entropy']:.2f}  unparsed {metrics['unparsed']:.1%}"
+            )
+        else:
+            note = f"no group out of {metrics['sampled_groups']} varies: nothing to learn from"
+        self.bars.update(self.training, completed=step, note=note)
+        if not self.console.is_terminal and (step % PLAIN_EVERY == 0 or step == self.total_steps):
+            self.console.print(f"step {step}/{self.total_steps}  {note}")
+
+    @contextmanager
+    def evaluating(self, rows: int) -> Iterator[Callable[[int], None]]:
+        """A bar for the rows of one evaluation; yields the function that advances it."""
+        bar = self.bars.add_task("held-out", total=rows, note="")
+        try:
+            yield lambda done: self.bars.advance(bar, done)
+        finally:
+            self.bars.remove_task(bar)
+
+    def evaluated(self, step: int, card: ScoreCard) -> None:
+        self.console.print(f"held-out {card.metric} at step {step}: {percent(card)}, n = {card.n}")
+
+
+def before_after_table(before: ScoreCard, after: ScoreCard) -> Table:
+    """The result of a run: the held-out score at its start and at its end."""
+    table = Table("held-out", "before", "after", "change", title_justify="left")
+    change = 100 * (after.score - before.score)
+    table.add_row(f"{before.metric} (n = {before.n})", percent(before), percent(after), f"{change:+.1f} points")
+    for name in after.cells if len(after.cells) > 1 else ():
+        b, a = before.cells[name], after.cells[name]
+        table.add_row(
+            f"  {name} (n = {a['n']})",
+            f"{b['score']:6.1%}",
+            f"{a['score']:6.1%}",
+            f"{100 * (a['score'] - b['score']):+.1f}",
+        )
+    unparsed = [f"{card.unparsed / card.n:6.1%}" for card in (before, after)]
+    table.add_row("unparsed", *unparsed, "")
+    return table

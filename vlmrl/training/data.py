@@ -1,0 +1,121 @@
+"""Which rows a run trains on and which it holds out, and in what order they come."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlmrl.config import DataConfig
+from vlmrl.errors import UserError
+from vlmrl.media.pictures import picture_key
+from vlmrl.task import Task
+from vlmrl.types import Sample
+
+SYNTHETIC_ROWS = 100_000
+"""Rows of a synthetic training set; they are drawn when they are asked for."""
+HELD_OUT_SHARE = 0.2
+"""At most this share of a file's pictures is held out."""
+
+
+class Subset(Sequence[Sample]):
+    """Some rows of another sequence, in a given order."""
+
+    def __init__(self, rows: Sequence[Sample], indices: Sequence[int]) -> None:
+        self.rows, self.indices = rows, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.rows[self.indices[i]]
+
+
+def load_rows(task: Task, path: str) -> Sequence[Sample]:
+    """Rows of a data file. Raises UserError if it does not exist or holds none."""
+    if not Path(path).exists():
+        raise UserError(f"data {path} does not exist; --data takes a file or a folder")
+    rows = task.load(Path(path))
+    if not len(rows):
+        raise UserError(f"data {path} holds no rows")
+    return rows
+
+
+def split_rows(task: Task, config: DataConfig, seed: int) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Training rows and held-out rows; the two never share a picture."""
+    wanted = config.held_out_rows
+    if config.train is None:
+        train = task.synthetic("train", SYNTHETIC_ROWS, seed)
+        # the same held-out rows for every seed, so that runs can be compared
+        held_out = task.synthetic("held_out", wanted, 0) if config.held_out is None and wanted else []
+    else:
+        rows = load_rows(task, config.train)
+        if config.max_rows is not None:
+            rows = Subset(rows, range(min(config.max_rows, len(rows))))
+        train, held_out = rows, []
+        if config.held_out is None and wanted:
+            train, held_out = _hold_out_pictures(rows, wanted)
+    if config.held_out is not None and wanted:
+        rows = load_rows(task, config.held_out)
+        chosen = sorted(random.Random(0).sample(range(len(rows)), min(wanted, len(rows))))
+        held_out = Subset(rows, chosen)
+    return train, held_out
+
+
+def _hold_out_pictures(rows: Sequence[Sample], wanted: int) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    by_picture: dict[Path | bytes | int, list[int]] = {}
+    for i, row in enumerate(rows):
+        by_picture.setdefault(picture_key(row.images[0]), []).append(i)
+    pictures = list(by_picture)
+    random.Random(0).shuffle(pictures)
+    held: list[int] = []
+    for picture in pictures[: int(len(pictures) * HELD_OUT_SHARE)]:
+        if len(held) >= wanted:
+            break
+        held += by_picture[picture]
+    if not held:
+        raise UserError(
+            f"the data has {len(pictures)} pictures, too few to hold some out; give --data more, name held-out rows "
+            "with data.held_out=PATH, or switch evaluation off with data.held_out_rows=0"
+        )
+    kept = set(range(len(rows))) - set(held)
+    return Subset(rows, sorted(kept)), Subset(rows, sorted(held)[:wanted])
+
+
+class RowOrder:
+    """An endless order over row indices: each epoch is one permutation made from the seed and the epoch's number."""
+
+    def __init__(self, row_count: int, seed: int) -> None:
+        self.row_count, self.seed = row_count, seed
+        self.epoch, self.position = 0, 0
+        self._order = self._permutation()
+
+    def _permutation(self) -> list[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        return torch.randperm(self.row_count, generator=generator).tolist()
+
+    def next(self, count: int) -> list[int]:
+        """The next `count` row indices."""
+        indices: list[int] = []
+        while len(indices) < count:
+            if self.position == self.row_count:
+                self.epoch, self.position = self.epoch + 1, 0
+                self._order = self._permutation()
+            taken = self._order[self.position : self.position + count - len(indices)]
+            indices += taken
+            self.position += len(taken)
+        return indices
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.epoch, "position": self.position, "row_count": self.row_count}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continues where a saved order stood. Raises UserError if the data has another number of rows now."""
+        if state["row_count"] != self.row_count:
+            raise UserError(
+                f"the run was started on {state['row_count']} training rows and finds {self.row_count} now; "
+                "resume with the data it was started on"
+            )
+        self.epoch, self.position = state["epoch"], state["position"]
+        self._order = self._permutation()

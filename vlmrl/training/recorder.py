@@ -1,0 +1,153 @@
+"""The run folder: metrics, rollouts, pictures, settings. What a resumed run repeats is cut off first.
+
+| file | content |
+|---|---|
+| config.yaml | every setting as resolved |
+| environment.json | versions, device, processor settings, command line |
+| metrics.jsonl | one object per training step (kind train) and evaluation (kind eval); reproducible bit for bit on CPU |
+| timings.jsonl | seconds per phase and step |
+| rollouts/step-NNNNNN.jsonl | every group of a step: prompt, completions, answers, scores, advantages |
+| evals/step-NNNNNN.jsonl | every held-out row of an evaluation |
+| images/FINGERPRINT.png | pictures of the logged groups and of evaluated rows |
+| checkpoints/step-NNNNNN/ | the newest and the best checkpoint |
+| summary.json | before and after, paths, seconds |
+"""
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from vlmrl.config import Config
+from vlmrl.errors import UserError
+from vlmrl.evaluation.rows import Evaluated, ScoreCard
+from vlmrl.media.pictures import fingerprint, open_picture
+from vlmrl.models.load import Policy
+from vlmrl.records import group_record
+from vlmrl.resolve import to_yaml
+from vlmrl.types import Group
+
+PACKAGES = ("vlmrl", "torch", "torchvision", "transformers", "peft", "accelerate", "pillow", "numpy")
+
+
+def dump_json(value: Any, path: Path) -> None:
+    """Writes a JSON file aside and renames it, so that a reader never sees half of it."""
+    aside = path.with_name(f".{path.name}.writing")
+    aside.write_text(json.dumps(value, indent=2) + "\n")
+    aside.replace(path)
+
+
+def environment(policy: Policy) -> dict[str, Any]:
+    """What a number depends on besides the settings."""
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    return {
+        "packages": {name: installed(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(policy.device),
+        "command": sys.argv,
+        "model": policy.source,
+        "model_class": type(policy.model).__name__,
+        "processor": policy.family.settings(),
+    }
+
+
+class Recorder:
+    """Writes one run folder."""
+
+    def __init__(self, run: Path, logged_groups: int) -> None:
+        self.run = run
+        self.logged_groups = logged_groups
+
+    def create(self, config: Config, policy: Policy) -> None:
+        """Makes the folder. Raises UserError if it already holds something."""
+        require_free_folder(self.run)
+        for name in ("rollouts", "evals", "images", "checkpoints"):
+            (self.run / name).mkdir(parents=True)
+        (self.run / "config.yaml").write_text(to_yaml(config))
+        dump_json(environment(policy), self.run / "environment.json")
+
+    def rewind(self, step: int) -> None:
+        """Removes what a run resumed at `step` records again: later steps, and the evaluation at `step` itself."""
+        for name in ("metrics.jsonl", "timings.jsonl"):
+            path = self.run / name
+            lines = path.read_text().splitlines() if path.exists() else []
+            kept = [line for line in map(_whole_object, lines) if line is not None and _is_before(line, step)]
+            aside = path.with_name(f".{name}.writing")
+            aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            aside.replace(path)
+        kept_files = {
+            *(self.run / "rollouts" / f"step-{i:06d}.jsonl" for i in range(1, step + 1)),
+            *(self.run / "evals" / f"step-{i:06d}.jsonl" for i in range(step)),
+        }
+        for path in [*(self.run / "rollouts").iterdir(), *(self.run / "evals").iterdir()]:
+            if path not in kept_files:
+                path.unlink()
+
+    def step(self, step: int, metrics: dict[str, Any], groups: Sequence[Group], seconds: dict[str, float]) -> None:
+        """Records one training step."""
+        logged = {group.id for group in groups[: self.logged_groups]}
+        lines = [
+            group_record(step, group, self._pictures(group) if group.id in logged else [None] * len(group.sample.images))
+            for group in groups
+        ]
+        self._write_lines(self.run / "rollouts" / f"step-{step:06d}.jsonl", lines)
+        self._append("metrics.jsonl", {"kind": "train", "step": step, **metrics})
+        self._append("timings.jsonl", {"step": step, "seconds": {k: round(v, 4) for k, v in seconds.items()}})
+
+    def evaluation(self, step: int, card: ScoreCard, evaluated: Sequence[Evaluated]) -> None:
+        """Records one evaluation of the held-out rows."""
+        lines = [
+            group_record(step, item.group, self._pictures(item.group)) | {"metrics": item.metrics} for item in evaluated
+        ]
+        self._write_lines(self.run / "evals" / f"step-{step:06d}.jsonl", lines)
+        self._append("metrics.jsonl", {"kind": "eval", "step": step, **card.record()})
+
+    def _pictures(self, group: Group) -> list[str | None]:
+        names: list[str | None] = []
+        for i, source in enumerate(group.sample.images):
+            picture = open_picture(source, f"row {group.sample.id}, image {i}")
+            name = fingerprint(picture)
+            path = self.run / "images" / f"{name}.png"
+            if not path.exists():
+                picture.save(path)
+            names.append(name)
+        return names
+
+    def _append(self, name: str, line: dict[str, Any]) -> None:
+        with (self.run / name).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    @staticmethod
+    def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+        aside = path.with_name(f".{path.name}.writing")
+        aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        aside.replace(path)
+
+
+def require_free_folder(run: Path) -> None:
+    """Raises UserError unless `run` is new or empty."""
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise UserError(f"run folder {run} is already in use; choose another with --run DIR, or continue it: --resume {run}")
+
+
+def _is_before(line: dict[str, Any], step: int) -> bool:
+    return bool(line["step"] < step if line.get("kind") == "eval" else line["step"] <= step)
+
+
+def _whole_object(line: str) -> dict[str, Any] | None:
+    """A line's object, or None for a line that a crash cut off."""
+    try:
+        value: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return value

@@ -1,0 +1,170 @@
+"""`vlmrl train`: checks everything that can be wrong, then trains, then sums up."""
+
+import random
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlmrl.algorithms.presets import Algorithm, choose_algorithm
+from vlmrl.check import require_sound_rows
+from vlmrl.config import Config
+from vlmrl.engine.base import Engine
+from vlmrl.engine.naive import NaiveEngine
+from vlmrl.engine.sampling import SamplingSettings, row_seed
+from vlmrl.engine.self_check import require_agreement
+from vlmrl.engine.shared import SharedEngine
+from vlmrl.errors import UserError
+from vlmrl.models.load import Policy, load_policy, parameter_table, resolve_device
+from vlmrl.registry import find_task
+from vlmrl.report.page import write_report
+from vlmrl.rollout.groups import encode
+from vlmrl.task import Task, reward_weights
+from vlmrl.training.checkpoint import (
+    checkpoint_folder,
+    load_state,
+    newest_checkpoint,
+    require_space,
+    training_bytes,
+)
+from vlmrl.training.console import Progress, before_after_table
+from vlmrl.training.data import RowOrder, split_rows
+from vlmrl.training.interrupt import StopRequest
+from vlmrl.training.loop import Trainer
+from vlmrl.training.recorder import Recorder, dump_json, require_free_folder
+from vlmrl.training.update import Updater
+from vlmrl.types import Sample
+
+ENGINES: dict[str, type[Engine]] = {"shared": SharedEngine, "naive": NaiveEngine}
+CHECKED_ROWS = 64
+"""Rows whose gold answers are scored before training."""
+CHECKPOINTS_KEPT = 3
+"""The newest, the best, and the one being written."""
+
+
+def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
+    """Runs or continues a training run and returns its summary (also in RUN/summary.json).
+
+    Raises UserError for wrong input before anything is written, and Interrupted after saving when the user asked to
+    stop.
+    """
+    run = resume or Path(config.run.dir or _new_run_folder(config))
+    algorithm = choose_algorithm(config.algorithm, config.rollout)
+    task = find_task(config.task.name).create(config.task.options)
+    weights = reward_weights(task, config.task.weights)
+    checkpoint = _checkpoint_to_resume(resume) if resume else None
+    if not resume:
+        require_free_folder(run)
+    random.seed(config.run.seed)
+    torch.manual_seed(config.run.seed)
+    rows, held_out = split_rows(task, config.data, config.run.seed)
+    device = resolve_device(config.run.device)
+    policy = _load_policy(config, device, checkpoint)
+    require_sound_rows(task, policy.family, rows, config.task.weights, CHECKED_ROWS)
+    require_space(run, CHECKPOINTS_KEPT * training_bytes(policy))
+    engine = ENGINES[config.engine.kind](policy, config.engine.max_tokens_per_pass)
+    progress = Progress(config.run.steps)
+    progress.console.print(parameter_table(policy))
+    if config.engine.self_check and config.engine.kind == "shared":
+        progress.console.print(f"shared prompt against naive: {_self_check(engine, task, rows[0], config)}")
+    recorder = Recorder(run, config.run.logged_groups)
+    trainer = Trainer(
+        config=config,
+        task=task,
+        engine=engine,
+        algorithm=algorithm,
+        updater=_updater(engine, algorithm, config, device),
+        rows=rows,
+        held_out=held_out,
+        order=RowOrder(len(rows), config.run.seed),
+        weights=weights,
+        recorder=recorder,
+        progress=progress,
+        stop=StopRequest(),
+    )
+    if checkpoint:
+        trainer.load_state_dict(load_state(checkpoint))
+        recorder.rewind(trainer.step)
+        progress.console.print(f"continuing {run} after step {trainer.step}")
+    else:
+        recorder.create(config, policy)
+    with trainer.stop, progress:
+        trainer.run()
+    return _sum_up(trainer, run)
+
+
+def _new_run_folder(config: Config) -> str:
+    model = Path(config.model.path).name
+    return f"runs/{config.task.name}-{model}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _checkpoint_to_resume(run: Path) -> Path:
+    if not (run / "config.yaml").is_file():
+        raise UserError(f"--resume {run}: not a run folder (it has no config.yaml)")
+    checkpoint = newest_checkpoint(run)
+    if checkpoint is None:
+        raise UserError(f"--resume {run}: it has no whole checkpoint; start again with another --run DIR")
+    return checkpoint
+
+
+def _load_policy(config: Config, device: torch.device, checkpoint: Path | None) -> Policy:
+    if checkpoint is None:
+        return load_policy(config.model, device, trainable=True)
+    if config.model.lora.rank > 0:
+        return load_policy(config.model, device, trainable=True, adapter=checkpoint)
+    return load_policy(replace(config.model, path=str(checkpoint)), device, trainable=True)
+
+
+def _self_check(engine: Engine, task: Task, sample: Sample, config: Config) -> str:
+    """Compares the engines on a group of the first row, sampled as training samples."""
+    rollout = config.rollout
+    prompts = encode(engine.policy, task, [sample])
+    seeds = [[row_seed(config.run.seed, "self-check", g) for g in range(max(2, rollout.group_size))]]
+    settings = SamplingSettings(rollout.temperature, rollout.max_completion_tokens)
+    completions = [c.token_ids_T for c in engine.sample(prompts, settings, seeds)[0]]
+    return str(require_agreement(engine.policy, prompts[0], completions, rollout.temperature))
+
+
+def _updater(engine: Engine, algorithm: Algorithm, config: Config, device: torch.device) -> Updater:
+    reference = None
+    if algorithm.kl_coefficient and not engine.policy.has_adapters:
+        start = load_policy(config.model, device, trainable=False)
+        reference = type(engine)(start, config.engine.max_tokens_per_pass)
+    return Updater(engine, algorithm, config.optim, config.rollout, config.run.steps, reference)
+
+
+def _sum_up(trainer: Trainer, run: Path) -> dict[str, Any]:
+    config, seconds = trainer.config, trainer.seconds
+    best = trainer.best
+
+    def result(card: Any) -> dict[str, Any] | None:
+        return card and {name: getattr(card, name) for name in ("metric", "score", "n", "low", "high", "unparsed")}
+
+    summary = {
+        "task": config.task.name,
+        "model": config.model.path,
+        "seed": config.run.seed,
+        "steps": trainer.step,
+        "before": result(trainer.before),
+        "after": result(trainer.after),
+        "seconds": {
+            "train": round(sum(v for phase, v in seconds.items() if phase != "eval"), 2),
+            "eval": round(seconds.get("eval", 0.0), 2),
+            "total": round(sum(seconds.values()), 2),
+        },
+        "paths": {
+            "run": str(run),
+            "report": str(run / "report.html"),
+            "checkpoint": str(checkpoint_folder(run, trainer.step)),
+            "best_checkpoint": str(checkpoint_folder(run, best[1])) if best else None,
+        },
+    }
+    dump_json(summary, run / "summary.json")
+    report = write_report(run)
+    console = trainer.progress.console
+    if trainer.before and trainer.after:
+        console.print(before_after_table(trainer.before, trainer.after))
+    console.print(f"checkpoint  {summary['paths']['checkpoint']}\nreport      {report}")
+    return summary

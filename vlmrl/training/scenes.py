@@ -1,0 +1,48 @@
+"""What a synthetic generator knows about a picture: the material of the supervised warm-up (`vlmrl warmup`)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+from vlmrl.answers.convention import Convention
+from vlmrl.geometry import Box
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a picture and the words that describe it."""
+
+    box: Box
+    """Original pixels."""
+    attributes: Mapping[str, str]
+    """Attribute name -> the word as questions write it, leading space included: {"colour": " red", "word": "Save"}.
+
+    Only a word's first token is learnt, so an attribute's words must differ in it.
+    """
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question about a picture, with its answer format, and the perfect completion."""
+
+    request: str
+    completion: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture with the labels of everything on it and questions that can be asked about it."""
+
+    image: Image.Image
+    regions: tuple[Region, ...]
+    turns: tuple[Turn, ...]
+
+
+class SceneSource(Protocol):
+    """A task that can teach a model from random weights."""
+
+    def scenes(self, seed: int, convention: Convention) -> Iterator[Scene]:
+        """Endless training scenes with answers in `convention`; none shares its picture with a held-out row."""
+        ...

@@ -1,0 +1,162 @@
+"""The recipe of the embedded model: from random weights to a model that answers, by supervised learning.
+
+1. A tokenizer is trained on the task's own requests and completions.
+2. The vision tower and the merger learn to name and place what every image token shows (`dense.py`).
+3. The whole model is fine-tuned on the questions and answers of the scenes, several turns per picture.
+
+The last stage stops early on purpose: the embedded model is where reinforcement learning starts, not where it ends.
+"""
+
+import hashlib
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor
+
+from vlmrl.errors import UserError
+from vlmrl.models.families.qwen3_vl import Qwen3VL
+from vlmrl.models.patch_embedding import use_matrix_product
+from vlmrl.models.tiny_recipe import build_model, build_processor, build_tokenizer
+from vlmrl.registry import find_task
+from vlmrl.training.conversations import answer_loss, encode_conversations
+from vlmrl.training.dense import DenseSupervision
+from vlmrl.training.scenes import Scene, SceneSource
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 5.0
+AVERAGED_STEPS = 50
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training stage: AdamW with linear warm-up, a constant rate, and a linear decay to zero at the end."""
+
+    steps: int
+    pictures: int
+    """Pictures per step."""
+    lr: float
+    """Peak learning rate."""
+    warmup_steps: int = 50
+    decay_share: float = 0.4
+    """Share of the steps over which the rate falls."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        rise = (step + 1) / self.warmup_steps
+        fall = (self.steps - step) / (self.decay_share * self.steps)
+        return self.lr * min(1.0, rise, fall)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the embedded model besides the task and the seed."""
+
+    corpus_scenes: int = 2000
+    """Scenes whose requests and completions the tokenizer is trained on."""
+    dense: Stage = Stage(steps=4800, pictures=16, lr=2e-3)
+    answers: Stage = Stage(steps=600, pictures=16, lr=1e-3)
+    turns: int = 2
+    """Questions per picture in the answers stage."""
+
+
+EMBEDDED = Recipe()
+"""The recipe of the model shipped with vlmrl."""
+
+
+def warm_up(task_name: str, out: Path, seed: int, recipe: Recipe = EMBEDDED) -> dict[str, Any]:
+    """Runs the recipe on a task's scenes and writes a model folder that `from_pretrained` loads.
+
+    The same task, seed and recipe give the same weights on the same machine. Returns what was done: the settings, CPU
+    seconds per stage and the SHA-256 of the weights file. Raises UserError if `out` exists or the task draws no scenes.
+    """
+    if out.exists():
+        raise UserError(f"--out {out} exists already; name a new folder, or remove this one")
+    task = find_task(task_name).create({})
+    if not isinstance(task, SceneSource):
+        raise UserError(f"task {task_name} cannot warm a model up: it draws no scenes (add a method `scenes` to it)")
+    torch.manual_seed(seed)
+    scenes = task.scenes(seed, Qwen3VL.convention)
+    corpus = [turn for scene in itertools.islice(scenes, recipe.corpus_scenes) for turn in scene.turns]
+    tokenizer = build_tokenizer(text for turn in corpus for text in (turn.request, turn.completion))
+    processor = build_processor(tokenizer)
+    model = build_model(tokenizer, seed)
+    use_matrix_product(model)
+    seconds = {
+        "dense": _train_tower(model, processor, scenes, recipe),
+        "answers": _train_answers(model, processor, scenes, recipe),
+    }
+    model.to(torch.float16).save_pretrained(out)
+    processor.save_pretrained(out)
+    weights = out / "model.safetensors"
+    return {
+        "task": task_name,
+        "seed": seed,
+        "recipe": asdict(recipe),
+        "parameters": model.num_parameters(),
+        "cpu_seconds": seconds,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "folder": str(out),
+    }
+
+
+def _train_tower(
+    model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, scenes: Iterator[Scene], recipe: Recipe
+) -> float:
+    tower, embeddings = model.model.visual, model.get_input_embeddings()
+    attributes = sorted({name for scene in itertools.islice(scenes, 100) for region in scene.regions for name in region.attributes})
+    supervision = DenseSupervision(embeddings, processor.tokenizer, attributes)
+    merge = processor.image_processor.merge_size
+
+    def loss() -> tuple[Tensor, float]:
+        batch = list(itertools.islice(scenes, recipe.dense.pictures))
+        inputs = processor.image_processor([scene.image for scene in batch], return_tensors="pt")
+        grids = inputs["image_grid_thw"]
+        features_ND = tower(inputs["pixel_values"], grid_thw=grids).pooler_output
+        token_grids = [(rows // merge, columns // merge) for _, rows, columns in grids.tolist()]
+        return supervision.loss(features_ND, supervision.labels(batch, token_grids))
+
+    return _run_stage("dense", recipe.dense, [*tower.parameters(), *supervision.parameters()], loss)
+
+
+def _train_answers(
+    model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, scenes: Iterator[Scene], recipe: Recipe
+) -> float:
+    def loss() -> tuple[Tensor, float]:
+        batch = itertools.islice(scenes, recipe.answers.pictures)
+        return answer_loss(model, processor.tokenizer, encode_conversations(processor, batch, recipe.turns))
+
+    return _run_stage("answers", recipe.answers, model.parameters(), loss)
+
+
+def _run_stage(
+    name: str, stage: Stage, parameters: Iterable[nn.Parameter], loss_and_accuracy: Callable[[], tuple[Tensor, float]]
+) -> float:
+    """Trains for the stage's steps and returns the CPU seconds of this process that it took."""
+    trained = list(parameters)
+    optimizer = torch.optim.AdamW(trained, lr=stage.lr, betas=stage.betas, weight_decay=stage.weight_decay)
+    start, next_line = time.process_time(), 0.0
+    recent: list[tuple[float, float]] = []
+    for step in range(stage.steps):
+        optimizer.param_groups[0]["lr"] = stage.lr_at(step)
+        loss, accuracy = loss_and_accuracy()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, stage.max_grad_norm)
+        optimizer.step()
+        recent = [*recent[1 - AVERAGED_STEPS :], (loss.item(), accuracy)]
+        if time.monotonic() >= next_line or step + 1 == stage.steps:
+            mean_loss, mean_accuracy = (sum(values) / len(recent) for values in zip(*recent, strict=True))
+            logger.info("%s %d/%d  loss %.3f  right %.1f%%", name, step + 1, stage.steps, mean_loss, 100 * mean_accuracy)
+            next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+    return time.process_time() - start
