@@ -4,7 +4,6 @@ from pathlib import Path
 
 import torch
 from transformers import (
-    AutoImageProcessor,
     AutoProcessor,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,

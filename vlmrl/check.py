@@ -7,6 +7,7 @@ cannot express, and rewards that give something for nothing, before any GPU time
 
 import random
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -28,6 +29,10 @@ from vlmrl.types import Finish, Group, Prompt, Rollout, Sample
 
 SYNTHETIC_ROWS = 200
 """Rows that are checked of a synthetic generator."""
+QUICK_ROWS = 64
+"""Rows whose gold answers are scored before training."""
+QUICK_PICTURES = 500
+"""Pictures that are decoded before training."""
 SHOWN_PROBLEMS = 20
 
 
@@ -63,9 +68,9 @@ class CheckReport:
             tokens = ", ".join(f"{name} {value:g}" for name, value in self.prompt_tokens.items())
             console.print(f"prompt tokens: {tokens}", highlight=False)
         if self.gold:
-            table = Table("", *self.gold, title="Mean score of", title_justify="left")
-            for name, means in (("the gold answers", self.gold), ("empty answers", self.empty)):
-                table.add_row(name, *(f"{value:.3f}" for value in means.values()))
+            table = Table("mean score", "gold answers", "empty answers")
+            for name in self.gold | self.empty:
+                table.add_row(name, *(_shown(means.get(name)) for means in (self.gold, self.empty)))
             console.print(table)
         for problem in self.problems[:SHOWN_PROBLEMS]:
             console.print(f"[red]problem[/red] {problem}", highlight=False)
@@ -87,14 +92,30 @@ def check(config: Config) -> CheckReport:
     return report
 
 
-def require_sound_rows(task: Task, family: Family, rows: Sequence[Sample], weights: dict[str, float], limit: int) -> None:
-    """The quick check before training, on `limit` rows spread over the data. Raises UserError for the first problem."""
-    chosen = random.Random(0).sample(range(len(rows)), min(limit, len(rows)))
+def require_sound_rows(task: Task, family: Family, rows: Sequence[Sample], weights: dict[str, float]) -> None:
+    """The quick check before training, on some rows spread over the data. Raises UserError for the first problem."""
     report = CheckReport("", "", "")
-    _check_rows(report, task, family, [rows[i] for i in sorted(chosen)], weights)
+    _check_rows(report, task, family, _spread(rows, QUICK_ROWS), weights)
     if not report.ok:
-        more = f" ({len(report.problems)} of {report.rows} checked rows)" if len(report.problems) > 1 else ""
+        more = f" ({len(report.problems)} problems in {report.rows} checked rows)" if len(report.problems) > 1 else ""
         raise UserError(f"{report.problems[0]}{more}; `vlmrl check` lists every row")
+
+
+def require_sound_pictures(rows: Sequence[Sample]) -> None:
+    """Decodes the pictures of a data file (a few hundred of a large one). Raises UserError for the first bad one."""
+    distinct = {
+        picture_key(image): (image, f"row {row.id}, image {i}") for row in rows for i, image in enumerate(row.images)
+    }
+    chosen = _spread(list(distinct.values()), QUICK_PICTURES)
+    with ThreadPoolExecutor() as pool:
+        opened = pool.map(lambda picture: open_picture(*picture).close(), chosen)
+        for _ in track(opened, "decoding pictures", total=len(chosen), transient=True):
+            pass
+
+
+def _spread(items: Sequence[Any], limit: int) -> list[Any]:
+    chosen = random.Random(0).sample(range(len(items)), min(limit, len(items)))
+    return [items[i] for i in sorted(chosen)]
 
 
 def _check_rows(
@@ -103,7 +124,7 @@ def _check_rows(
     gold, empty, tokens = [], [], []
     seen: dict[Path | bytes | int, Prompt | None] = {}
     all_weights = reward_weights(task, weights)
-    for row in track(rows, "checking rows", transient=True, disable=len(rows) < 100):
+    for row in track(rows, "checking rows", transient=True, disable=len(rows) <= QUICK_ROWS):
         report.rows += 1
         prompt = _prompt_of(row, task, family, seen, report)
         if prompt is None:
@@ -165,8 +186,8 @@ def _problems(
     headline = task.metrics()[0]
     if gold[headline] != 1.0:
         yield (
-            f"row {row.id}: the gold answer {text!r} scores {headline} = {gold[headline]}, not 1: the target is finer than "
-            "the model's coordinates can say (raise model.max_pixels or drop the row), or the box is not what it should be"
+            f"row {row.id}: the gold answer {text!r} scores {headline} = {gold[headline]}, not 1: either the target is "
+            "finer than the model's coordinates (raise model.max_pixels or drop the row), or its box is wrong"
         )
     floor = sum(
         weights[name] * (spec.bounds[0] if weights[name] >= 0 else spec.bounds[1])
@@ -176,10 +197,15 @@ def _problems(
         yield f"row {row.id}: an empty answer earns {headline} = {empty[headline]}, reward {empty['reward']}"
 
 
+def _shown(value: float | None) -> str:
+    return "not scorable" if value is None else f"{value:.3f}"
+
+
 def _means(rows: list[dict[str, float | str]]) -> dict[str, float]:
     names = dict.fromkeys(name for row in rows for name in row)
     means = {}
     for name in names:
         values = [value for row in rows if isinstance(value := row.get(name), int | float)]
-        means[name] = sum(values) / len(values) if values else float("nan")
+        if values:
+            means[name] = sum(values) / len(values)
     return means

@@ -23,7 +23,7 @@ class TaskConfig:
 class LoraConfig:
     rank: int = 0
     """Rank of the LoRA adapters on the language model's linear layers; 0 trains the weights themselves."""
-    alpha: float = 32.0
+    alpha: int = 32
     """LoRA scaling numerator: adapters are scaled by alpha / rank."""
 
 

@@ -75,9 +75,7 @@ class ImageRecord:
                 width, height = float(self.original.width), float(self.original.height)
             case Unit.MODEL:
                 if self.model is None:
-                    raise FrameError(
-                        f"image {self.index}: its model size is known only after the processor has run"
-                    )
+                    raise FrameError(f"image {self.index}: its model size is known only after the processor has run")
                 width, height = float(self.model.width), float(self.model.height)
             case Unit.NORM1000:
                 width = height = 1000.0
@@ -88,16 +86,12 @@ class ImageRecord:
 
 def _require_same(a: Frame, b: Frame) -> None:
     if a != b:
-        raise FrameError(
-            f"cannot mix coordinates in {a} with coordinates in {b}: convert one with .to(frame)"
-        )
+        raise FrameError(f"cannot mix coordinates in {a} with coordinates in {b}: convert one with .to(frame)")
 
 
 def _require_convertible(source: Frame, target: Frame) -> None:
     if source.image != target.image or source.original != target.original:
-        raise FrameError(
-            f"cannot convert coordinates in {source} to {target}: they belong to different pictures"
-        )
+        raise FrameError(f"cannot convert coordinates in {source} to {target}: they belong to different pictures")
     if source.unit is target.unit and source != target:
         raise FrameError(f"{source} and {target} disagree about the picture's extent")
 

@@ -36,8 +36,8 @@ def rollout_record(rollout: Rollout) -> dict[str, Any]:
     }
 
 
-def group_record(step: int, group: Group, fingerprints: list[str | None]) -> dict[str, Any]:
-    """One line of rollouts/ or evals/; `fingerprints` name the pictures kept in images/, null for those not kept."""
+def group_record(step: int, group: Group, fingerprints: list[str] | None) -> dict[str, Any]:
+    """One line of rollouts/ or evals/; `fingerprints` name the group's pictures in images/ if they are kept."""
     sample = group.sample
     return {
         "step": step,
@@ -47,7 +47,7 @@ def group_record(step: int, group: Group, fingerprints: list[str | None]) -> dic
             "question": sample.question,
             "mode": sample.mode.value,
             "tags": dict(sample.tags),
-            "images": fingerprints,
+            "images": fingerprints or [None] * len(sample.images),
             "sizes": [[r.original.width, r.original.height] for r in sample.records],
             "model_sizes": [[r.model.width, r.model.height] for r in sample.records if r.model],
             "gold": answer_record(sample.gold),

@@ -47,8 +47,10 @@ class TaskFolder:
             return importlib.import_module(f"{package}.{name}")
         except UserError:
             raise
-        except Exception as error:  # a broken plugin must not hide the others, whatever breaks it
-            frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(self.path)]
+        except Exception as error:
+            frames = [
+                f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(self.path)
+            ]
             at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(self.path / f"{name}.py")
             if isinstance(error, SyntaxError) and error.filename:
                 at = f"{error.filename}:{error.lineno}"

@@ -79,9 +79,7 @@ class _Written:
             if key.text is None:
                 raise ConfigError(f"{key.shown()} is no name of a setting ({key.source})")
             if key.text in seen:
-                raise ConfigError(
-                    f"{key.text} is given twice ({seen[key.text].source}, and again {key.source})"
-                )
+                raise ConfigError(f"{key.text} is given twice ({seen[key.text].source}, and again {key.source})")
             seen[key.text] = key
             yield key.text, self.within(node)
 
@@ -271,14 +269,8 @@ def _convert(kind: Any, written: _Written) -> Any:
         return written.value
     if kind is float and type(written.value) in (int, float) and written.value == written.value:
         return float(written.value)
-    if (
-        origin is tuple
-        and isinstance(written.node, yaml.SequenceNode)
-        and len(written.node.value) == len(args)
-    ):
-        return tuple(
-            _convert(arg, written.within(n)) for arg, n in zip(args, written.node.value, strict=True)
-        )
+    if origin is tuple and isinstance(written.node, yaml.SequenceNode) and len(written.node.value) == len(args):
+        return tuple(_convert(arg, written.within(n)) for arg, n in zip(args, written.node.value, strict=True))
     raise _MismatchError
 
 

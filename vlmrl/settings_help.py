@@ -121,9 +121,7 @@ def describe_settings(config_type: type, above: str = "") -> Iterator[str]:
 def help_text(config_type: type) -> str:
     """Every setting with its default, type and docstring; what ``--help-config`` prints."""
     lines = []
-    for line, (dotted, owner, _, _) in zip(
-        describe_settings(config_type), _settings(config_type), strict=True
-    ):
+    for line, (dotted, owner, _, _) in zip(describe_settings(config_type), _settings(config_type), strict=True):
         text = _docstrings(owner).get(dotted.rpartition(".")[2], "")
         lines += [line, *textwrap.wrap(text, 110, initial_indent="    ", subsequent_indent="    ")]
     return "\n".join(lines) + "\n"

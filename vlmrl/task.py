@@ -1,15 +1,15 @@
 """What a task author writes against: a `Task` class with rewards and metrics, in the `task.py` of a folder.
 
-    class Clicking(Task):
-        \"\"\"Click the named element.\"\"\"
+class Clicking(Task):
+    \"\"\"Click the named element.\"\"\"
 
-        def load(self, path): ...
-        @reward(weight=1.0)
-        def point_in_box(self, answer, sample, rollout):
-            return float(sample.gold.contains(answer))
-        @metric
-        def hit(self, answer, sample, rollout):
-            return float(sample.gold.contains(answer))
+    def load(self, path): ...
+    @reward(weight=1.0)
+    def point_in_box(self, answer, sample, rollout):
+        return float(sample.gold.contains(answer))
+    @metric
+    def hit(self, answer, sample, rollout):
+        return float(sample.gold.contains(answer))
 """
 
 import math
@@ -155,7 +155,7 @@ def _rollout_score(method: Callable[..., Any], spec: RewardSpec, sample: Sample,
         return Score(value=spec.bounds[0])
     try:
         return _bounded(method(rollout.answer, sample, rollout), spec)
-    except Exception:  # a plugin's fault must be counted and shown, whatever it is
+    except Exception:  # noqa: BLE001  a plugin's fault must be counted and shown, whatever it is
         return Score(error=traceback.format_exc())
 
 
@@ -165,7 +165,7 @@ def _group_scores(method: Callable[..., Any], spec: RewardSpec, group: Group) ->
         if len(values) != len(group.rollouts):
             raise ValueError(f"{method.__name__} gave {len(values)} scores for {len(group.rollouts)} rollouts")
         return [_bounded(value, spec) for value in values]
-    except Exception:  # as above
+    except Exception:  # noqa: BLE001  as above
         return [Score(error=traceback.format_exc()) for _ in group.rollouts]
 
 

@@ -78,7 +78,7 @@ class Unparsed:
 
 @dataclass(frozen=True)
 class Score:
-    """The outcome of one reward or metric for one rollout: a value, or why there is none, or the fault that stopped it."""
+    """One reward component of one rollout: a value, or why there is none, or the fault that stopped it."""
 
     value: float | None = None
     unscorable: str | None = None

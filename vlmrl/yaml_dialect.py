@@ -9,9 +9,7 @@ from typing import Any
 
 import yaml
 
-NULL, _BOOL, _INT, _FLOAT, STR = (
-    f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")
-)
+NULL, _BOOL, _INT, _FLOAT, STR = (f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str"))
 
 _CORE_SCHEMA = (
     (NULL, r"~|null|Null|NULL|", ["~", "n", "N", ""]),

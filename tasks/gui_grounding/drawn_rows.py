@@ -15,16 +15,16 @@ ATTEMPTS = 4096
 
 
 class DrawnRows(Sequence[Sample]):
-    """`count` rows of one split, one question each. Row i of a seed is always the same."""
+    """`rows` rows of one split, one question each. Row i of a seed is always the same."""
 
-    def __init__(self, split: Split, count: int, seed: int, mode: PromptMode) -> None:
-        self.split, self.count, self.seed, self.mode = split, count, seed, mode
+    def __init__(self, split: Split, rows: int, seed: int, mode: PromptMode) -> None:
+        self.split, self.rows, self.seed, self.mode = split, rows, seed, mode
 
     def __len__(self) -> int:
-        return self.count
+        return self.rows
 
     def __getitem__(self, row: Any) -> Any:
-        if not 0 <= row < self.count:
+        if not 0 <= row < self.rows:
             raise IndexError(row)
         first = (self.seed * 2**20 + row) * ATTEMPTS
         screens = (draw_screen(first + attempt) for attempt in range(ATTEMPTS))

@@ -1,6 +1,7 @@
 """Data files of GUI grounding -> samples, every field of every row checked."""
 
 import json
+import reprlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,9 +27,7 @@ LARGEST = 1e9
 KINDS = ("text", "icon")
 
 
-def load_rows(
-    path: Path, mode: PromptMode = PromptMode.DIRECT, schemas: Sequence[Schema] = SCHEMAS
-) -> list[Sample]:
+def load_rows(path: Path, mode: PromptMode = PromptMode.DIRECT, schemas: Sequence[Schema] = SCHEMAS) -> list[Sample]:
     """The rows of a file, or of all files of a folder, in one of `schemas`; `mode` is for rows that state none.
 
     Ids are the file's stem and the row's index counted from 0, unless a row brings its own. Raises UserError naming
@@ -44,9 +43,7 @@ def load_rows(
             )
     pictures = _Pictures()
     samples = [
-        _sample(file, index, row, found[0], mode, pictures)
-        for file in files
-        for index, row in enumerate(file.rows)
+        _sample(file, index, row, found[0], mode, pictures) for file in files for index, row in enumerate(file.rows)
     ]
     repeated = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
     if repeated:
@@ -58,9 +55,7 @@ def _schema_of(file: RowFile, schemas: Sequence[Schema]) -> Schema:
     """The schema that at least one row matches completely; rows that deviate from it are reported one by one."""
     key_sets = Counter(frozenset(row) for row in file.rows)
     by_keys = [
-        schema
-        for schema in SCHEMAS
-        if schema.container == file.container and any(map(schema.matches, key_sets))
+        schema for schema in SCHEMAS if schema.container == file.container and any(map(schema.matches, key_sets))
     ]
     box_type = file.column_types.get("bbox", "")
     found = [schema for schema in by_keys if not schema.box_types or box_type in schema.box_types]
@@ -74,9 +69,7 @@ def _schema_of(file: RowFile, schemas: Sequence[Schema]) -> Schema:
     elif by_keys:
         problem = f"has the keys of {by_keys[0].name}, but its bbox column is {box_type}"
     else:
-        problem = _unknown_keys(
-            key_sets.most_common(1)[0][0], [s for s in schemas if s.container == file.container]
-        )
+        problem = _unknown_keys(key_sets.most_common(1)[0][0], [s for s in schemas if s.container == file.container])
     raise UserError("\n  ".join([f"{file.path} {problem}; the schemas read here are", *map(str, schemas)]))
 
 
@@ -85,9 +78,9 @@ def _unknown_keys(keys: frozenset[str], schemas: Sequence[Schema]) -> str:
     if not schemas:
         return problem
     nearest = min(schemas, key=lambda s: len(s.required - keys) + len(keys - s.required - s.optional))
-    missing = ", ".join(sorted(nearest.required - keys)) or "nothing"
-    unknown = ", ".join(sorted(keys - nearest.required - nearest.optional)) or "nothing"
-    return f"{problem} (nearest: {nearest.name}, missing {missing}, not part of it {unknown})"
+    missing = ", ".join(sorted(nearest.required - keys)) or "none"
+    unknown = ", ".join(sorted(keys - nearest.required - nearest.optional)) or "none"
+    return f"{problem} (nearest: {nearest.name}; missing keys: {missing}; keys that it does not have: {unknown})"
 
 
 class _Pictures:
@@ -124,9 +117,7 @@ class _Pictures:
         return self._sizes[source]
 
 
-def _sample(
-    file: RowFile, index: int, row: Row, schema: Schema, mode: PromptMode, pictures: _Pictures
-) -> Sample:
+def _sample(file: RowFile, index: int, row: Row, schema: Schema, mode: PromptMode, pictures: _Pictures) -> Sample:
     where = f"{file.path} row {index}"
     _require_keys(row, schema, where)
     question = _text(row, "instruction", where)
@@ -158,8 +149,12 @@ def _require_keys(row: Row, schema: Schema, where: str) -> None:
 def _text(row: Row, key: str, where: str) -> str:
     value = row[key]
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{where}, field {key}: must be a text that is not empty, not {value!r}")
+        raise UserError(f"{where}, field {key}: must be a text that is not empty, not {_shown(value)}")
     return value
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)
 
 
 def _mode(value: Any, where: str) -> PromptMode:
@@ -167,19 +162,17 @@ def _mode(value: Any, where: str) -> PromptMode:
         return PromptMode(value)
     except ValueError:
         modes = " or ".join(mode.value for mode in PromptMode)
-        raise UserError(f"{where}, field mode: must be {modes}, not {value!r}") from None
+        raise UserError(f"{where}, field mode: must be {modes}, not {_shown(value)}") from None
 
 
 def _tags(row: Row, schema: Schema, where: str) -> Mapping[str, str]:
     for key in LABEL_KEYS & set(row):
         _text(row, key, where)
     if schema.kind is not None and row[schema.kind] not in KINDS:
-        raise UserError(f"{where}, field {schema.kind}: must be text or icon, not {row[schema.kind]!r}")
+        raise UserError(f"{where}, field {schema.kind}: must be text or icon, not {_shown(row[schema.kind])}")
     tags = schema.tags(row)
     if not isinstance(tags, Mapping) or not all(isinstance(value, str) for value in tags.values()):
-        raise UserError(
-            f'{where}, field tags: must map names to texts, e.g. {{"platform": "web"}}, not {tags!r}'
-        )
+        raise UserError(f'{where}, field tags: must map names to texts, e.g. {{"platform": "web"}}, not {_shown(tags)}')
     return tags
 
 
@@ -190,9 +183,7 @@ def _picture(file: RowFile, row: Row, schema: Schema, where: str, pictures: _Pic
     image = row[schema.picture]
     encoded = image.get("bytes") if isinstance(image, Mapping) else None
     if not isinstance(encoded, bytes):
-        raise UserError(
-            f"{where}, field {schema.picture}: holds no encoded picture; export the set with its pictures"
-        )
+        raise UserError(f"{where}, field {schema.picture}: holds no encoded picture; export the set with its pictures")
     return pictures.shared(encoded)
 
 
@@ -201,11 +192,11 @@ def _numbers(value: Any, count: int, schema: Schema, where: str) -> list[float]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: the text {value!r} is not a JSON list: {error}") from error
+            raise UserError(f"{where}: the text {_shown(value)} is not a JSON list: {error}") from error
     is_list = isinstance(value, list) and len(value) == count
     # Comparing before converting: a whole number may be too large for a float, and NaN fails every comparison.
     if not is_list or not all(type(n) in (int, float) and abs(n) < LARGEST for n in value):
-        raise UserError(f"{where}: must be a list of {count} finite numbers, not {value!r}")
+        raise UserError(f"{where}: must be a list of {count} finite numbers, not {_shown(value)}")
     return [float(n) for n in value]
 
 
@@ -228,9 +219,12 @@ def _box(value: Any, schema: Schema, record: ImageRecord, where: str) -> Box:
             for form in BOX_FORMS
             if form != schema.box and not _misfit(_corners(numbers, form, record), record.original)
         ]
-        hint = f"; it would fit as {' or as '.join(map(str, fitting))}: convert the file" if fitting else ""
+        fix = "correct the box or drop the row"
+        if fitting:
+            fix = f"it would fit as {' or as '.join(map(str, fitting))}: if that is what the file holds, convert it"
         raise UserError(
-            f"{where}: the box {value} ({schema.box}, by the schema {schema.name}) {problem} of {record.original}{hint}"
+            f"{where}: the box {value} ({schema.box}, by the schema {schema.name}) {problem} of {record.original}; "
+            f"{fix}"
         )
     x1, y1, x2, y2 = box
     return Box(
@@ -242,9 +236,7 @@ def _box(value: Any, schema: Schema, record: ImageRecord, where: str) -> Box:
     )
 
 
-def _corners(
-    numbers: Sequence[float], form: BoxForm, record: ImageRecord
-) -> tuple[float, float, float, float]:
+def _corners(numbers: Sequence[float], form: BoxForm, record: ImageRecord) -> tuple[float, float, float, float]:
     """x1, y1, x2, y2 in original pixels; not a Box yet, as the corners may be swapped."""
     x1, y1, x2, y2 = numbers
     if form.order is BoxOrder.CORNER_AND_SIZE:

@@ -35,9 +35,7 @@ def data_files(path: Path) -> list[Path]:
     of train.json and test.json read as one would put test rows into training.
     """
     if not path.exists():
-        raise UserError(
-            f"data {path} does not exist; give a .json, .jsonl or .parquet file or a folder of them"
-        )
+        raise UserError(f"data {path} does not exist; give a .json, .jsonl or .parquet file or a folder of them")
     if path.is_file():
         if path.suffix not in SUFFIXES:
             raise UserError(
@@ -51,9 +49,7 @@ def data_files(path: Path) -> list[Path]:
         raise UserError(f"data {path} holds no {', '.join(SUFFIXES)} file{inside}")
     splits = {found[1]: file.name for file in files if (found := SPLIT_NAME.match(file.name))}
     if len(splits) > 1:
-        raise UserError(
-            f"data {path} holds several splits ({', '.join(splits.values())}); name the file to read"
-        )
+        raise UserError(f"data {path} holds several splits ({', '.join(splits.values())}); name the file to read")
     return files
 
 
@@ -64,9 +60,7 @@ def read_rows(path: Path) -> RowFile:
         raise UserError(f"{path} holds no rows: the data set is empty")
     for index, row in enumerate(file.rows):
         if not isinstance(row, dict):
-            raise UserError(
-                f"{path} row {index}: expected an object with named fields, found {type(row).__name__}"
-            )
+            raise UserError(f"{path} row {index}: expected an object with named fields, found {type(row).__name__}")
     return file
 
 
@@ -109,11 +103,7 @@ def _read_parquet(path: Path) -> RowFile:
         raise UserError(f"{path} is not a readable parquet file: {error}") from error
 
     def named(kind: Any) -> str:
-        if (
-            pyarrow.types.is_list(kind)
-            or pyarrow.types.is_large_list(kind)
-            or pyarrow.types.is_fixed_size_list(kind)
-        ):
+        if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind):
             return f"list<{kind.value_type}>"
         return "string" if pyarrow.types.is_large_string(kind) else str(kind)
 

@@ -31,9 +31,9 @@ def _scene(screen: Screen, convention: Convention) -> Scene:
         x1, y1, x2, y2 = question.target.box
         gold: Point | Box
         if rng.random() < BOX_SHARE:
-            answer, gold = BOX, Box(*_hundredths((x1, y1, x2, y2), frame), frame)
+            answer, gold = BOX, Box(*_hundredths(x1, y1, frame), *_hundredths(x2, y2, frame), frame)
         else:
-            answer, gold = POINT, Point(*_hundredths(((x1 + x2) / 2, (y1 + y2) / 2), frame), frame)
+            answer, gold = POINT, Point(*_hundredths((x1 + x2) / 2, (y1 + y2) / 2, frame), frame)
         request = f"{question.instruction}\n{answer.request(convention)}"
         turns.append(Turn(request, answer.render(gold, convention, record)))
     return Scene(
@@ -43,10 +43,9 @@ def _scene(screen: Screen, convention: Convention) -> Scene:
     )
 
 
-def _hundredths(coordinates: tuple[float, ...], frame: Frame) -> list[float]:
-    """Coordinates rounded to a hundredth of the picture: answers without a third digit are learnt sooner."""
-    sides = (frame.width, frame.height)
-    return [round(100 * value / sides[i % 2]) / 100 * sides[i % 2] for i, value in enumerate(coordinates)]
+def _hundredths(x: float, y: float, frame: Frame) -> tuple[float, float]:
+    """The position rounded to hundredths of the picture: answers without a third digit are learnt sooner."""
+    return round(100 * x / frame.width) * frame.width / 100, round(100 * y / frame.height) * frame.height / 100
 
 
 def _attributes(element: Element) -> dict[str, str]:

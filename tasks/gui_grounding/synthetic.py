@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from vlmrl.task import Split
-
 from PIL import Image, ImageDraw, ImageFont
 
+from vlmrl.task import Split
 
 Colour = tuple[int, int, int]
 PixelBox = tuple[int, int, int, int]
@@ -157,9 +156,7 @@ def screens(split: Split, first_seed: int = 0, elements: tuple[int, int] = (1, 3
             yield screen
 
 
-def _lay_out(
-    rng: random.Random, size: tuple[int, int], bar_height: int, count: int
-) -> list[Element]:
+def _lay_out(rng: random.Random, size: tuple[int, int], bar_height: int, count: int) -> list[Element]:
     """Place elements in logical pixels so that none touch and each can be named without ambiguity."""
     columns, rows = (side // GRID for side in size)
     first_row = bar_height // GRID

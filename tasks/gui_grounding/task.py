@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from vlmrl.answers.convention import Convention
 from vlmrl.answers.coordinates import BOX, POINT
 from vlmrl.geometry import Box
 from vlmrl.rewards import boxes
@@ -14,8 +15,8 @@ from vlmrl.types import Answer, PromptMode, Rollout, Sample, Score
 
 from .drawn_rows import DrawnRows
 from .loaders import load_rows
-from .schemas import SCHEMAS
 from .scenes import draw_scenes
+from .schemas import SCHEMAS
 
 NO_EXTENT = Score(unscorable="a point has no extent; set task.options.answer=box")
 
@@ -40,9 +41,9 @@ class GuiGrounding(Task):
     def synthetic(self, split: Split, rows: int, seed: int) -> Sequence[Sample]:
         return DrawnRows(split, rows, seed, PromptMode(self.mode))
 
-    def scenes(self, seed: int) -> Iterator[Scene]:
+    def scenes(self, seed: int, convention: Convention) -> Iterator[Scene]:
         """Drawn training screens with all their elements and questions, for `vlmrl warmup`."""
-        return draw_scenes(seed)
+        return draw_scenes(seed, convention)
 
     @reward(weight=1.0)
     def point_in_box(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:
@@ -59,12 +60,12 @@ class GuiGrounding(Task):
         """Falls with the square of the click's distance from the target's centre."""
         return boxes.closeness(answer, _target(sample))
 
-    @reward(weight=0.0)
+    @reward(weight=0.25)
     def iou(self, answer: Answer, sample: Sample, rollout: Rollout) -> float | Score:
         """Intersection over union of a box answer with the target."""
         return answer.iou(_target(sample)) if isinstance(answer, Box) else NO_EXTENT
 
-    @reward(weight=0.0)
+    @reward(weight=0.125)
     def box_size(self, answer: Answer, sample: Sample, rollout: Rollout) -> float | Score:
         """Harmonic mean of how close the four edges of a box answer are to the target's."""
         return boxes.edge_agreement(answer, _target(sample)) if isinstance(answer, Box) else NO_EXTENT

@@ -155,5 +155,5 @@ def test_self_check_refuses_a_wrong_engine(checkpoints: dict[str, Path], monkeyp
     assert require_agreement(policy, prompt, completions, TEMPERATURE).logprob < 1e-5
     right = policy.family.next_positions
     monkeypatch.setattr(policy.family, "next_positions", lambda start, length: right(start + 1, length))
-    with pytest.raises(UserError, match="engine.kind=naive"):
+    with pytest.raises(UserError, match=r"engine\.kind=naive"):
         require_agreement(policy, prompt, completions, TEMPERATURE)

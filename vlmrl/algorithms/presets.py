@@ -48,8 +48,8 @@ def choose_algorithm(config: AlgorithmConfig, rollout: RolloutConfig) -> Algorit
     algorithm = replace(algorithm, **{name: value for name, value in chosen.items() if value is not None})
     if rollout.group_size == 1 and (algorithm.baseline == "mean" or algorithm.scale == "group_std"):
         raise UserError(
-            "rollout.group_size=1: a group of one has no mean or deviation to compare with, so every advantage would be "
-            "0; use rollout.group_size=2 or more, or algorithm.baseline=none algorithm.scale=none"
+            "rollout.group_size=1: a group of one has no mean or deviation to compare with, so every advantage would "
+            "be 0; use rollout.group_size=2 or more, or algorithm.baseline=none algorithm.scale=none"
         )
     if algorithm.overlong_buffer >= rollout.max_completion_tokens:
         raise UserError(

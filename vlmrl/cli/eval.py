@@ -23,9 +23,7 @@ examples:
 FLAGS = {
     **TASK,
     **MODEL,
-    "--benchmark": Flag(
-        "eval.benchmark", "NAME", "published benchmark the rows belong to; `vlmrl tasks` lists them"
-    ),
+    "--benchmark": Flag("eval.benchmark", "NAME", "published benchmark the rows belong to; `vlmrl tasks` lists them"),
     "--data": Flag("data.held_out", "PATH", "rows to score (default: the task's synthetic held-out rows)"),
     "--limit": Flag("data.max_rows", "N", "score only the first N rows"),
     "--seed": Flag("run.seed", "N", "seed of the synthetic rows"),

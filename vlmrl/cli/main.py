@@ -13,9 +13,7 @@ from vlmrl.errors import Interrupted, UserError
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 
-DESCRIPTION = (
-    "Reinforcement fine-tuning (GRPO) of vision-language models on tasks whose answers a rule can check."
-)
+DESCRIPTION = "Reinforcement fine-tuning (GRPO) of vision-language models on tasks whose answers a rule can check."
 EXAMPLES = """\
 examples:
   vlmrl train                                   the embedded model learns to click, on this machine

@@ -29,15 +29,9 @@ class Flag(NamedTuple):
     help: str
 
 
-TASK = {
-    "--task": Flag(
-        "task.name", "NAME", "what to learn; `vlmrl tasks` lists the tasks (default: gui_grounding)"
-    )
-}
+TASK = {"--task": Flag("task.name", "NAME", "what to learn; `vlmrl tasks` lists the tasks (default: gui_grounding)")}
 MODEL = {
-    "--model": Flag(
-        "model.path", "PATH", "tiny (the embedded model, default), a checkpoint folder, or a hub id"
-    ),
+    "--model": Flag("model.path", "PATH", "tiny (the embedded model, default), a checkpoint folder, or a hub id"),
     "--device": Flag("run.device", "D", "auto (default), cpu, cuda or cuda:N"),
 }
 
@@ -52,9 +46,7 @@ def add_settings(parser: argparse.ArgumentParser, flags: Mapping[str, Flag]) -> 
         help="YAML file of settings, or the name of a shipped one (default: quickstart for the embedded model, "
         "the settings' own defaults for any other)",
     )
-    parser.add_argument(
-        "--print-config", action="store_true", help="print the resulting settings as YAML and stop"
-    )
+    parser.add_argument("--print-config", action="store_true", help="print the resulting settings as YAML and stop")
     parser.add_argument("--help-config", action="store_true", help="explain every setting and stop")
     parser.usage = f"{parser.prog} [flags] [setting=value ...]"
     parser.set_defaults(takes_settings=True, setting_flags=flags, resume=None)
@@ -116,12 +108,8 @@ def _settings_file(name: str) -> Path:
         return Path(name)
     shipped = configs_dir() / f"{name}.yaml"
     if not shipped.is_file():
-        names = sorted(
-            str(p.relative_to(configs_dir()).with_suffix("")) for p in configs_dir().rglob("*.yaml")
-        )
-        raise UserError(
-            f"--config {name}: no such file, and not the name of a shipped one ({', '.join(names)})"
-        )
+        names = sorted(str(p.relative_to(configs_dir()).with_suffix("")) for p in configs_dir().rglob("*.yaml"))
+        raise UserError(f"--config {name}: no such file, and not the name of a shipped one ({', '.join(names)})")
     return shipped
 
 
@@ -162,11 +150,7 @@ def _unknown_flag(args: argparse.Namespace, word: str, next_words: Sequence[str]
     name, equals, value = word.lstrip("-").partition("=")
     if not equals:
         value = next((text for text in next_words if not text.startswith("-")), "VALUE")
-    close = nearest_settings(
-        name, [*setting_names(Config), *(flag.lstrip("-") for flag in args.setting_flags)]
-    )
-    flags = [
-        f"--{near} {value}" if f"--{near}" in args.setting_flags else f"{near}={value}" for near in close
-    ]
+    close = nearest_settings(name, [*setting_names(Config), *(flag.lstrip("-") for flag in args.setting_flags)])
+    flags = [f"--{near} {value}" if f"--{near}" in args.setting_flags else f"{near}={value}" for near in close]
     hint = f" Did you mean {' or '.join(flags)}?" if flags else ""
     return f"vlmrl {args.command} has no flag --{name}.{hint} Settings are name=value words; --help-config lists them"

@@ -29,12 +29,8 @@ Ctrl-C finishes the step, saves, and says how to continue.
 FLAGS = {
     **TASK,
     **MODEL,
-    "--data": Flag(
-        "data.train", "PATH", "training rows the task can read (default: the task's synthetic rows)"
-    ),
-    "--run": Flag(
-        "run.dir", "DIR", "new folder for everything the run writes (default: runs/<task>-<model>-<date>)"
-    ),
+    "--data": Flag("data.train", "PATH", "training rows the task can read (default: the task's synthetic rows)"),
+    "--run": Flag("run.dir", "DIR", "new folder for everything the run writes (default: runs/<task>-<model>-<date>)"),
     "--steps": Flag("run.steps", "N", "training steps"),
     "--seed": Flag("run.seed", "N", "seed of everything random; equal seeds give equal runs on a CPU"),
 }

@@ -26,13 +26,9 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--task", default="gui_grounding", metavar="NAME", help="whose rows (default: gui_grounding)"
-    )
+    parser.add_argument("--task", default="gui_grounding", metavar="NAME", help="whose rows (default: gui_grounding)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the model")
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of weights and rows (default: 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of weights and rows (default: 0)")
     add_json_flag(parser)
     parser.set_defaults(run=run)
 

@@ -39,7 +39,7 @@ class Engine(ABC):
     def logprobs(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[Sequence[int]]], temperature: float
     ) -> TokenLogprobs:
-        """Scores the token ids `completions[p][g]` after prompt p, all in one pass, with gradient if grad is enabled."""
+        """Scores the token ids `completions[p][g]` after prompt p, in one pass, with gradient if grad is enabled."""
 
     def passes(self, prompts: Sequence[Prompt], group_size: int, completion_tokens: int) -> Iterator[slice]:
         """Slices of `prompts` whose token rows (padded prompt + G completions each) stay under the budget.

@@ -53,7 +53,7 @@ class TwoSlotCache(Cache):
     """Cache of a decoder whose layers are all full attention."""
 
     def __init__(self, layers: list[TwoSlotLayer]) -> None:
-        super().__init__(layers=layers)
+        super().__init__(layers=list(layers))
         self.slots = layers
 
     @classmethod

@@ -40,8 +40,7 @@ def _logprobs_and_gradient(
     total = (scored.logprobs_NT * signs[:, None]).sum()
     gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     flat = [
-        torch.zeros_like(p).flatten() if g is None else g.flatten()
-        for p, g in zip(parameters, gradients, strict=True)
+        torch.zeros_like(p).flatten() if g is None else g.flatten() for p, g in zip(parameters, gradients, strict=True)
     ]
     return scored.logprobs_NT.detach(), torch.cat(flat).float()
 

@@ -1,8 +1,9 @@
 """The shared-prompt engine: a group's prompt is computed once, exactly, through the model's own cache argument.
 
 Two passes on unmodified transformers models. The prompt pass gives every layer's keys and values; the branches' pass
-continues from them, G rows per prompt. With gradients on, autograd flows from the branches into the prompt, so log-probs
-and gradients equal those of the naive G x (P + C) computation to float rounding (tests/engine/test_exactness.py).
+continues from them, G rows per prompt. With gradients on, autograd flows from the branches into the prompt, so
+log-probs and gradients equal those of the naive G x (P + C) computation to float rounding
+(tests/engine/test_exactness.py).
 The method is known for text: PrefixGrouper (arXiv 2506.05433), flash-preference, Hydragen (arXiv 2402.05099).
 """
 

@@ -81,7 +81,5 @@ def score_card(task: Task, evaluated: Sequence[Evaluated], cell_tags: Sequence[s
         unparsed=sum(isinstance(item.group.rollouts[0].answer, Unparsed) for item in evaluated),
         macro=sum(sum(v) / len(v) for v in by_cell.values()) / len(by_cell),
         cells={name: {"n": len(v), "score": sum(v) / len(v)} for name, v in by_cell.items()},
-        metrics={
-            name: sum(item.metrics[name] for item in evaluated) / len(evaluated) for name in task.metrics()
-        },
+        metrics={name: sum(item.metrics[name] for item in evaluated) / len(evaluated) for name in task.metrics()},
     )

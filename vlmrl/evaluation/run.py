@@ -36,7 +36,7 @@ def find_benchmark(name: str) -> tuple[str, Benchmark]:
 
 
 def evaluate(config: Config, save: Path | None) -> dict[str, Any]:
-    """Evaluates greedily, prints the card and returns it. `save` gets one JSON line per row, with its answer and score."""
+    """Evaluates greedily, prints the card and returns it. `save` gets one JSON line per row: answer and score."""
     benchmark = None
     task_name = config.task.name
     if config.eval.benchmark is not None:
@@ -54,10 +54,7 @@ def evaluate(config: Config, save: Path | None) -> dict[str, Any]:
     tags = benchmark.cells if benchmark else tuple(sorted({tag for row in evaluated for tag in row.group.sample.tags}))
     card = score_card(task, evaluated, tags)
     if save is not None:
-        lines = [
-            group_record(0, item.group, [None] * len(item.group.sample.images)) | {"metrics": item.metrics}
-            for item in evaluated
-        ]
+        lines = [group_record(0, item.group, None) | {"metrics": item.metrics} for item in evaluated]
         save.write_text("".join(json.dumps(line) + "\n" for line in lines))
     Console(highlight=False).print(card_table(card, benchmark.name if benchmark else task_name))
     return {

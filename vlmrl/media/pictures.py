@@ -66,9 +66,7 @@ def open_picture(source: Picture, where: str) -> Image.Image:
     try:
         picture.load()
     except UNREADABLE as error:
-        raise UserError(
-            f"{where}: picture {_name(source)} is damaged ({error}); replace it or drop the row"
-        ) from error
+        raise UserError(f"{where}: picture {_name(source)} is damaged ({error}); replace it or drop the row") from error
     if orientation in UPRIGHT:
         picture = picture.transpose(UPRIGHT[orientation])
     if picture.has_transparency_data:
@@ -93,21 +91,15 @@ def _open(source: Picture, where: str) -> Image.Image:
     if isinstance(source, Image.Image):
         return source
     if isinstance(source, Path) and not source.is_file():
-        raise UserError(
-            f"{where}: picture {source} does not exist; check the image folder beside the data file"
-        )
+        raise UserError(f"{where}: picture {source} does not exist; check the image folder beside the data file")
     if not (source.stat().st_size if isinstance(source, Path) else source):
-        raise UserError(
-            f"{where}: picture {_name(source)} is empty (0 bytes); download it again or drop the row"
-        )
+        raise UserError(f"{where}: picture {_name(source)} is empty (0 bytes); download it again or drop the row")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return Image.open(source if isinstance(source, Path) else BytesIO(source))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise UserError(
-            f"{where}: picture {_name(source)} is far larger than a screenshot; scale it down"
-        ) from None
+        raise UserError(f"{where}: picture {_name(source)} is far larger than a screenshot; scale it down") from None
     except UNREADABLE as error:
         raise UserError(
             f"{where}: picture {_name(source)} cannot be read ({error}); replace it or drop the row"

@@ -1,10 +1,10 @@
 """Loads a checkpoint: model, family adapter, what is trained; and writes one."""
 
 import json
-import logging
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -12,7 +12,14 @@ from huggingface_hub.errors import HFValidationError
 from peft import LoraConfig, PeftModel, get_peft_model
 from rich.table import Table
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedModel,
+)
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from vlmrl.config import ModelConfig
 from vlmrl.errors import UserError
@@ -27,7 +34,8 @@ ADAPTER_FILE = "adapter_config.json"
 class Policy:
     """A model ready to sample and train, with everything that depends on its family."""
 
-    model: nn.Module
+    model: PreTrainedModel
+    """The transformers model, or a peft model around it, which answers to the same names."""
     family: Family
     stop_ids: list[int]
     banned_V: Tensor
@@ -37,6 +45,10 @@ class Policy:
     compute_dtype: torch.dtype
     """Precision of matrix products. Trained weights are kept in float32 either way: a bfloat16 weight is too coarse to
     take an update of 1e-6 of its size."""
+
+    def adapters_off(self) -> AbstractContextManager[Any]:
+        """While entered, a LoRA policy computes as its base model."""
+        return cast(PeftModel, self.model).disable_adapter()
 
     def forward(self, **inputs: Any) -> Any:
         """The model's forward, in the compute precision."""
@@ -61,7 +73,8 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: not available here ({str(error).splitlines()[0]}); try --device cpu") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name}: not available here ({reason}); try --device cpu") from None
     return device
 
 
@@ -73,9 +86,9 @@ def model_folder(path: str) -> str:
 def load_policy(config: ModelConfig, device: torch.device, *, trainable: bool, adapter: Path | None = None) -> Policy:
     """Loads a checkpoint folder or hub id in training or evaluation form.
 
-    `adapter` names a LoRA checkpoint to continue from. A folder that itself is a LoRA checkpoint is loaded onto its base
-    model. Raises UserError if the folder is incomplete, the family has no adapter file here, or what ends up trainable is
-    not what the configuration asks for.
+    `adapter` names a LoRA checkpoint to continue from. A folder that itself is a LoRA checkpoint is loaded onto its
+    base model. Raises UserError if the folder is incomplete, the family has no adapter file here, or what ends up
+    trainable is not what the configuration asks for.
     """
     source, adapter = _base_and_adapter(config, adapter)
     family, model_config = _load_family(source, config)
@@ -84,7 +97,8 @@ def load_policy(config: ModelConfig, device: torch.device, *, trainable: bool, a
     dtypes = {"auto": torch.bfloat16 if on_gpu else torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
     compute_dtype = dtypes[config.dtype]
     full_training = trainable and adapter is None and config.lora.rank == 0
-    model = _load_weights(source, torch.float32 if full_training else compute_dtype).to(device)
+    model = _load_weights(source, torch.float32 if full_training else compute_dtype)
+    cast(nn.Module, model).to(device)  # transformers wraps .to() so that type checkers cannot follow it
     policy = Policy(model, family, family.stop_ids(model), _banned_mask(family, model), source, compute_dtype)
     if trainable or adapter:
         _add_adapters(policy, config, adapter, trainable)
@@ -168,14 +182,14 @@ def _load_processor(source: str, config: ModelConfig) -> Any:
     return processor
 
 
-def _load_weights(source: str, dtype: torch.dtype) -> nn.Module:
+def _load_weights(source: str, dtype: torch.dtype) -> PreTrainedModel:
     try:
         return AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, attn_implementation="sdpa")
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"model {source}: its weights cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
-def _banned_mask(family: Family, model: nn.Module) -> Tensor:
+def _banned_mask(family: Family, model: PreTrainedModel) -> Tensor:
     weight = model.get_output_embeddings().weight
     banned_V = torch.zeros(weight.shape[0], dtype=torch.bool, device=weight.device)
     banned_V[family.banned_ids(model)] = True
@@ -184,7 +198,8 @@ def _banned_mask(family: Family, model: nn.Module) -> Tensor:
 
 def _add_adapters(policy: Policy, config: ModelConfig, adapter: Path | None, trainable: bool) -> None:
     if adapter is not None:
-        policy.model = PeftModel.from_pretrained(policy.model, str(adapter), is_trainable=trainable)
+        loaded = PeftModel.from_pretrained(policy.model, str(adapter), is_trainable=trainable)
+        policy.model = cast(PreTrainedModel, loaded)
     elif config.lora.rank > 0:
         lora = LoraConfig(
             r=config.lora.rank,
@@ -193,7 +208,7 @@ def _add_adapters(policy: Policy, config: ModelConfig, adapter: Path | None, tra
             target_modules=policy.family.lora_targets,
             task_type="CAUSAL_LM",
         )
-        policy.model = get_peft_model(policy.model, lora)
+        policy.model = cast(PreTrainedModel, get_peft_model(policy.model, lora))
 
 
 def _set_trainable(policy: Policy, config: ModelConfig) -> None:
@@ -211,7 +226,7 @@ def _set_trainable(policy: Policy, config: ModelConfig) -> None:
         else:
             right = trained == (total if wanted[part] is not False else 0)
         if not right:
-            raise UserError(f"{part.value}: {trained:,} of {total:,} parameters are trainable, which is not what was asked")
+            raise UserError(f"{part.value}: {trained:,} of {total:,} parameters are trainable, which nobody asked for")
     if not any(trained for trained, _ in counts.values()):
         raise UserError("nothing is trainable: set one of model.train_tower, train_merger, train_language to true")
 
@@ -234,9 +249,7 @@ def parameter_table(policy: Policy) -> Table:
     return table
 
 
-def _enable_checkpointing(model: nn.Module) -> None:
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
+def _enable_checkpointing(model: PreTrainedModel) -> None:
     # reentrant checkpointing cuts the gradient of keyword tensors, the prompt's keys and values among them
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     for module in model.modules():

@@ -6,6 +6,7 @@ Everything is transformers' own Qwen3-VL, only small: about 0.9 M parameters, 16
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from tokenizers import AddedToken
@@ -81,7 +82,9 @@ def build_tokenizer(corpus: Iterable[str]) -> Qwen2Tokenizer:
 def build_processor(tokenizer: Qwen2Tokenizer) -> Qwen3VLProcessor:
     """Combine `tokenizer` with image and video processing bounded to the embedded model's picture sizes."""
     pixels = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
-    geometry = dict(patch_size=PATCH, merge_size=MERGE, temporal_patch_size=2, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    geometry: dict[str, Any] = dict(
+        patch_size=PATCH, merge_size=MERGE, temporal_patch_size=2, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
     return Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessorPil(size=pixels, **geometry),
         tokenizer=tokenizer,
@@ -92,8 +95,8 @@ def build_processor(tokenizer: Qwen2Tokenizer) -> Qwen3VLProcessor:
 
 def build_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen3VLForConditionalGeneration:
     """Return the float32 model with weights drawn from `seed`."""
-    end_of_turn = tokenizer.convert_tokens_to_ids(END_OF_TURN)
-    end_of_text = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
+    token_ids = tokenizer.get_vocab()
+    end_of_turn, end_of_text = token_ids[END_OF_TURN], token_ids[END_OF_TEXT]
     width, init = 96, 0.04
     config = Qwen3VLConfig(
         text_config=dict(
@@ -125,10 +128,10 @@ def build_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen3VLForConditionalGe
             deepstack_visual_indexes=[],
             initializer_range=init,
         ),
-        image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
-        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
-        vision_start_token_id=tokenizer.convert_tokens_to_ids("<|vision_start|>"),
-        vision_end_token_id=tokenizer.convert_tokens_to_ids("<|vision_end|>"),
+        image_token_id=token_ids["<|image_pad|>"],
+        video_token_id=token_ids["<|video_pad|>"],
+        vision_start_token_id=token_ids["<|vision_start|>"],
+        vision_end_token_id=token_ids["<|vision_end|>"],
         tie_word_embeddings=True,
     )
     torch.manual_seed(seed)
@@ -140,7 +143,7 @@ def build_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen3VLForConditionalGe
 
 @torch.no_grad()
 def _start_with_sinusoidal_positions(model: Qwen3VLForConditionalGeneration) -> None:
-    """Give the tower's position table a smooth start, strong against the patches, so that places are told apart early."""
+    """Start with smooth positions that are strong against the patches, so that places are told apart early."""
     table = model.model.visual.pos_embed.weight
     width = table.shape[1]
     rows, columns = torch.meshgrid(torch.arange(POSITION_GRID), torch.arange(POSITION_GRID), indexing="ij")

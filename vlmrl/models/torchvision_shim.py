@@ -18,14 +18,14 @@ def ensure_torchvision() -> None:
     """Declares torchvision's compiled operators if its own library did not. Call before transformers' processors."""
     global _library
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
         _library = torch.library.Library("torchvision", "FRAGMENT")
         for operator in ("nms", "qnms"):
             _library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision  # noqa: F401
+        import torchvision
 
         logger.info(
             "torchvision %s was built for another torch than %s; vlmrl works without its compiled operators. "

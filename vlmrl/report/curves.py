@@ -13,7 +13,9 @@ from vlmrl.report.markup import Html, element, join
 from vlmrl.report.numbers import fixed, percent, significant
 
 WIDTH, HEIGHT = 360, 190
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 24
+LEFT, RIGHT, TOP, BOTTOM = 46, 16, 8, 24
+COLOURS = 6
+"""Series colours in page.css, s0 to s5."""
 SMOOTH_FROM = 40
 """Series with fewer points are drawn as they are."""
 SMOOTH_SHARE = 20
@@ -71,15 +73,13 @@ def figure(chart: Chart, last_step: int) -> Html:
     axes = [
         join(
             element("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y(tick), y2=y(tick)),
-            element(
-                "text", _tick_label(tick, ticks_y, chart.unit), class_="tick", x=LEFT - 6, y=y(tick) + 4.0
-            ),
+            element("text", _tick_label(tick, ticks_y, chart.unit), class_="tick", x=LEFT - 6, y=y(tick) + 4.0),
         )
         for tick in ticks_y
     ]
     axes += [element("text", f"{tick:,.0f}", class_="tick step", x=x(tick), y=HEIGHT - 6) for tick in ticks_x]
-    lines = [_series(series, index, x, y) for index, series in enumerate(chart.series)]
-    legend = [_legend(series, index, chart.unit) for index, series in enumerate(chart.series)]
+    lines = [_series(series, index % COLOURS, x, y) for index, series in enumerate(chart.series)]
+    legend = [_legend(series, index % COLOURS, chart.unit) for index, series in enumerate(chart.series)]
     return element(
         "figure",
         element("figcaption", chart.title),
@@ -99,16 +99,10 @@ def figure(chart: Chart, last_step: int) -> Html:
 def _series(series: Series, index: int, x: Callable[[float], float], y: Callable[[float], float]) -> Html:
     parts: list[Html] = []
     if series.band and series.steps:
-        upper = [
-            f"{x(step):.1f} {y(high):.1f}" for step, (_, high) in zip(series.steps, series.band, strict=True)
-        ]
-        lower = [
-            f"{x(step):.1f} {y(low):.1f}" for step, (low, _) in zip(series.steps, series.band, strict=True)
-        ]
+        upper = [f"{x(step):.1f} {y(high):.1f}" for step, (_, high) in zip(series.steps, series.band, strict=True)]
+        lower = [f"{x(step):.1f} {y(low):.1f}" for step, (low, _) in zip(series.steps, series.band, strict=True)]
         path = f"M{'L'.join([*upper, *reversed(lower)])}Z"
-        parts.append(
-            element("path", class_=f"{'layer' if series.style == 'layer' else 'band'} s{index}", d=path)
-        )
+        parts.append(element("path", class_=f"{'layer' if series.style == 'layer' else 'band'} s{index}", d=path))
     if series.style != "layer":
         smooth = smoothed(series.values) if series.style == "noisy" else None
         if smooth is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import fsum, isfinite
 from statistics import pstdev
 
@@ -44,10 +45,8 @@ def group_cards(run: RunFolder, library: PictureLibrary) -> Cards:
 
     def of_step(step: int) -> list[tuple[Html, tuple[str, ...]]]:
         if step not in rendered:
-            groups = [
-                group for group in run.groups(run.rollout_files[step]) if has_pictures(group, run, library)
-            ]
-            rendered[step] = [(_card(group), group.pictures) for group in groups[:MAX_GROUPS_PER_STEP]]
+            groups = (group for group in run.groups(run.rollout_files[step]) if has_pictures(group, run, library))
+            rendered[step] = [(_card(group), group.pictures) for group in islice(groups, MAX_GROUPS_PER_STEP)]
         return rendered[step]
 
     def cost(steps: Sequence[int]) -> int:
@@ -60,8 +59,8 @@ def group_cards(run: RunFolder, library: PictureLibrary) -> Cards:
     cards = [card for step in chosen for card in of_step(step)]
     some = f"{len(chosen)} of {len(steps)} steps, spread evenly" if len(chosen) < len(steps) else "every step"
     rule = (
-        f"{count(len(cards), 'group')} of {some}: those whose pictures the run kept, at most {MAX_GROUPS_PER_STEP} of "
-        "a step. Everything else is in the run folder, under rollouts/."
+        f"{count(len(cards), 'group')} from {some}: those whose pictures the run kept, at most "
+        f"{MAX_GROUPS_PER_STEP} of a step. Everything else is in the run folder, under rollouts/."
     )
     return Cards([card for card, _ in cards], frozenset(name for _, names in cards for name in names), rule)
 
@@ -71,9 +70,7 @@ def has_pictures(group: LoggedGroup, run: RunFolder, library: PictureLibrary) ->
     return bool(group.pictures) and all(library.add(name, run.picture(name)) for name in group.pictures)
 
 
-def drawings(
-    group: LoggedGroup, rollouts: Sequence[LoggedRollout], *, numbered: bool, max_height: int
-) -> Html:
+def drawings(group: LoggedGroup, rollouts: Sequence[LoggedRollout], *, numbered: bool, max_height: int) -> Html:
     """Every picture of the row with gold and answers drawn."""
     return element(
         "div",
@@ -88,8 +85,7 @@ def drawings(
 def facts(group: LoggedGroup) -> list[str]:
     """What a row is, in a few words: its id, its tags, its pictures' sizes."""
     sizes = [
-        f"{record.original} px" + (f", model sees {record.model}" if record.model else "")
-        for record in group.records
+        f"{record.original} px" + (f", model sees {record.model}" if record.model else "") for record in group.records
     ]
     return [f"row {group.sample_id}", *(f"{key} {value}" for key, value in group.tags.items()), *sizes]
 
@@ -162,7 +158,9 @@ def _card(group: LoggedGroup) -> Html:
 
 
 def _table(group: LoggedGroup) -> Html:
-    components = list(dict.fromkeys(name for rollout in group.rollouts for name in rollout.scores))
+    names = dict.fromkeys(name for rollout in group.rollouts for name in rollout.scores)
+    unscorable = {name: reason for name in names if (reason := _never_scorable(name, group))}
+    components = [name for name in names if name not in unscorable]
     head = element(
         "tr",
         element("th", "#"),
@@ -171,13 +169,26 @@ def _table(group: LoggedGroup) -> Html:
         element("th", "reward", class_="figure"),
         element("th", "advantage", class_="figure"),
     )
-    rows = [
-        _row(number, rollout, components, group.gold)
-        for number, rollout in enumerate(group.rollouts, start=1)
-    ]
+    rows = [_row(number, rollout, components, group.gold) for number, rollout in enumerate(group.rollouts, start=1)]
     return element(
-        "div", element("table", element("thead", head), element("tbody", *rows)), class_="scroll rollouts"
+        "div",
+        element("table", element("thead", head), element("tbody", *rows)),
+        *(
+            element("p", f"{name.replace('_', ' ')} does not apply: {cut(reason)}", class_="note")
+            for name, reason in unscorable.items()
+        ),
+        class_="scroll rollouts",
     )
+
+
+def _never_scorable(name: str, group: LoggedGroup) -> str | None:
+    """Why a component has no score for any answer of the group; None if it has one or failed.
+
+    Unparsed completions earn a component's lower bound whether it applies or not, so they say nothing about it.
+    """
+    answered = [rollout for rollout in group.rollouts if not isinstance(rollout.answer, Unparsed)]
+    scores = [rollout.scores[name] for rollout in answered if name in rollout.scores]
+    return scores[0].unscorable if scores and all(score.unscorable is not None for score in scores) else None
 
 
 def _row(number: int, rollout: LoggedRollout, components: Sequence[str], gold: Answer) -> Html:
@@ -189,7 +200,7 @@ def _row(number: int, rollout: LoggedRollout, components: Sequence[str], gold: A
         element(
             "td",
             completion(rollout),
-            element("p", outcome(rollout, gold), f" · {ending}", class_="note"),
+            element("p", outcome(rollout, gold), " · ", element("span", ending, class_="ending"), class_="note"),
             *(_explanation(name, rollout.scores[name]) for name in components if name in rollout.scores),
         ),
         *(_figure(name.replace("_", " "), _part(rollout.scores.get(name))) for name in components),

@@ -88,9 +88,7 @@ def _card(before: LoggedGroup, after: LoggedGroup | None, metric: str) -> Html:
             "header",
             element("h3", before.question),
             element("p", " · ".join(facts(before)), class_="note"),
-            element("p", element("span", CHANGES[change], class_="badge"), class_="state")
-            if change
-            else None,
+            element("p", element("span", CHANGES[change], class_="badge"), class_="state") if change else None,
         ),
         element(
             "div",

@@ -46,9 +46,7 @@ def element(tag: str, *children: Child, **attributes: Attribute) -> Html:
 
 def join(*children: Child) -> Html:
     """The children one after another, escaped like those of `element`."""
-    return Html(
-        "".join(child if isinstance(child, Html) else text(child) for child in children if child is not None)
-    )
+    return Html("".join(child if isinstance(child, Html) else text(child) for child in children if child is not None))
 
 
 def _attribute(value: str | float) -> str:

@@ -46,21 +46,19 @@ def drawing(
     size = record.original
     width, height = _display_size(size, max_height)
     canvas = _Canvas(size, size.width / width)
-    layers = [shown(picture, size)]
-    if gold.frame.image == record.index:
-        layers.append(canvas.gold(gold))
     answers = [
         (number, rollout.answer)
         for number, rollout in enumerate(rollouts, start=1)
         if not isinstance(rollout.answer, Unparsed) and rollout.answer.frame.image == record.index
     ]
-    layers += [
-        canvas.answer_box(answer, kind_of(answer, gold)) for _, answer in answers if isinstance(answer, Box)
-    ]
     marks = _marks(answers, gold, canvas)
-    # Hits go on top: the one good answer of a group must not vanish under its misses.
-    for mark in sorted(marks, key=lambda mark: mark.kind == "hit"):
-        layers.append(canvas.mark(mark))
+    gold_halo, gold_outline = canvas.gold(gold) if gold.frame.image == record.index else (None, None)
+    # From the many to the few: misses must not cover gold, nor anything the one good answer of a group.
+    layers = [shown(picture, size), gold_halo]
+    layers += [canvas.answer_box(answer, kind_of(answer, gold)) for _, answer in answers if isinstance(answer, Box)]
+    layers += [canvas.mark(mark) for mark in marks if mark.kind != "hit"]
+    layers.append(gold_outline)
+    layers += [canvas.mark(mark) for mark in marks if mark.kind == "hit"]
     if numbered:
         layers += [canvas.label(mark) for mark in marks]
     return element(
@@ -115,16 +113,16 @@ class _Canvas:
         x = min(max(point.x, margin), self.size.width - margin)
         return x, min(max(point.y, margin), self.size.height - margin)
 
-    def gold(self, gold: Answer) -> Html:
+    def gold(self, gold: Answer) -> tuple[Html, Html]:
+        """Halo and outline, apart so that answers can come between them."""
         if isinstance(gold, Box):
-            return self._outlined(
-                "rect", "gold", 2, x=gold.x1, y=gold.y1, width=gold.width, height=gold.height
-            )
+            self._taken.append((gold.x1, gold.y1, gold.x2, gold.y2))
+            return self._outlined("rect", "gold", 2, x=gold.x1, y=gold.y1, width=gold.width, height=gold.height)
         return self._outlined("circle", "gold", 2, cx=gold.x, cy=gold.y, r=7 * self.unit)
 
     def answer_box(self, box: Box, kind: Kind) -> Html:
         dash = f"{5 * self.unit:.2f} {3 * self.unit:.2f}"
-        return self._outlined("rect", kind, 1.5, dash, x=box.x1, y=box.y1, width=box.width, height=box.height)
+        return join(*self._outlined("rect", kind, 1.5, dash, x=box.x1, y=box.y1, width=box.width, height=box.height))
 
     def mark(self, mark: _Mark) -> Html:
         reach = 5 * self.unit
@@ -133,7 +131,7 @@ class _Canvas:
             x, y, arm = mark.x, mark.y, 4 * self.unit
             falling = f"M{x - arm:.2f} {y - arm:.2f}L{x + arm:.2f} {y + arm:.2f}"
             rising = f"M{x - arm:.2f} {y + arm:.2f}L{x + arm:.2f} {y - arm:.2f}"
-            return self._outlined("path", "miss", 2.5, d=falling + rising)
+            return join(*self._outlined("path", "miss", 2.5, d=falling + rising))
         return element(
             "circle",
             class_=f"{mark.kind} dot",
@@ -166,25 +164,21 @@ class _Canvas:
             stroke_width=3 * self.unit,
         )
 
-    def _covered(self, place: Rectangle) -> float:
+    def _covered(self, place: Rectangle) -> int:
         x1, y1, x2, y2 = place
-        outside = (
-            max(0.0, -x1) + max(0.0, -y1) + max(0.0, x2 - self.size.width) + max(0.0, y2 - self.size.height)
-        )
+        outside = max(0.0, -x1) + max(0.0, -y1) + max(0.0, x2 - self.size.width) + max(0.0, y2 - self.size.height)
         overlap = sum(
             max(0.0, min(x2, right) - max(x1, left)) * max(0.0, min(y2, bottom) - max(y1, top))
             for left, top, right, bottom in self._taken
         )
-        return overlap + outside * (x2 - x1 + y2 - y1)
+        return round((overlap + outside * (x2 - x1 + y2 - y1)) / self.unit**2)
 
     def _outlined(
         self, tag: str, kind: str, pen: float, dash: str | None = None, **shape: float | str
-    ) -> Html:
-        """A stroke over a wider pale one, so that it stands out on any picture."""
+    ) -> tuple[Html, Html]:
+        """A wide pale stroke and the stroke over it, so that the shape stands out on any picture."""
         halo = element(tag, class_="halo", stroke_width=(pen + 2) * self.unit, **shape)
-        return join(
-            halo, element(tag, class_=kind, stroke_width=pen * self.unit, stroke_dasharray=dash, **shape)
-        )
+        return halo, element(tag, class_=kind, stroke_width=pen * self.unit, stroke_dasharray=dash, **shape)
 
 
 def _display_size(size: Size, max_height: int) -> tuple[int, int]:

@@ -36,9 +36,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         aside.write_text(page, encoding="utf-8")
         os.replace(aside, out)
     except OSError as error:
-        raise UserError(
-            f"the report cannot be written to {out} ({error.strerror}); choose another place"
-        ) from error
+        raise UserError(f"the report cannot be written to {out} ({error.strerror}); choose another place") from error
     return out
 
 
@@ -120,9 +118,7 @@ def _headline(run: RunFolder) -> Html:
         element("p", "vlmrl run report", class_="eyebrow"),
         element("h1", _fact(run, "task"), element("span", f" {run.path.resolve().name}")),
         _score(_metric(run), before, after),
-        element("p", "This run has not finished: it has no summary yet.", class_="notice")
-        if not run.summary
-        else None,
+        element("p", "This run has not finished: it has no summary yet.", class_="notice") if not run.summary else None,
         _definitions(facts, "facts"),
         _definitions(_paths(run), "paths"),
         _folded("Settings", run.settings),
@@ -152,19 +148,11 @@ def _times(run: RunFolder) -> list[tuple[str, str]]:
 def _paths(run: RunFolder) -> list[tuple[str, str]]:
     paths = run.summary.get("paths")
     labels = {"checkpoint": "Checkpoint", "best_checkpoint": "Best checkpoint"}
-    return [
-        (label, str(paths[key]))
-        for key, label in labels.items()
-        if isinstance(paths, dict) and paths.get(key)
-    ]
+    return [(label, str(paths[key])) for key, label in labels.items() if isinstance(paths, dict) and paths.get(key)]
 
 
 def _score(metric: str, before: Any, after: Any) -> Html | None:
-    scores = [
-        record
-        for record in (before, after)
-        if isinstance(record, dict) and number(record, "score") is not None
-    ]
+    scores = [record for record in (before, after) if isinstance(record, dict) and number(record, "score") is not None]
     if not scores:
         return None
     written = [
@@ -179,15 +167,11 @@ def _score(metric: str, before: Any, after: Any) -> Html | None:
     difference = None
     if len(scores) == 2:
         gain = scores[1]["score"] - scores[0]["score"]
-        difference = element(
-            "span", points(gain), class_=f"delta {'up' if gain > 0 else 'down' if gain < 0 else ''}"
-        )
+        difference = element("span", points(gain), class_=f"delta {'up' if gain > 0 else 'down' if gain < 0 else ''}")
         written.insert(1, element("span", " → ", class_="arrow"))
     rows = number(scores[-1], "n")
     basis = f"Held-out {metric}, 95% interval" + (f", {count(int(rows), 'row')}" if rows is not None else "")
-    return element(
-        "div", element("p", *written, difference, class_="score"), element("p", basis, class_="note")
-    )
+    return element("div", element("p", *written, difference, class_="score"), element("p", basis, class_="note"))
 
 
 def _folded(title: str, content: str) -> Html | None:
@@ -198,9 +182,7 @@ def _curves(run: RunFolder) -> list[Html]:
     curves = training_curves(run)
     if curves is None:
         return [element("p", "No step has been logged yet.", class_="empty")]
-    smoothing = (
-        f"each step, and from {SMOOTH_FROM} steps on a running mean over {100 // SMOOTH_SHARE}% of them"
-    )
+    smoothing = f"each step, and from {SMOOTH_FROM} steps on a running mean over {100 // SMOOTH_SHARE}% of them"
     return [element("p", f"Lines: {smoothing}. Shaded: 95% interval.", class_="note"), curves]
 
 
@@ -223,10 +205,7 @@ def _cells(run: RunFolder) -> Html | None:
             "tr",
             element("th", name, scope="row"),
             element("td", _cell_rows(shown[-1][1], name), class_="figure"),
-            *(
-                element("td", percent(number(record, "cells", name, "score")), class_="figure")
-                for _, record in shown
-            ),
+            *(element("td", percent(number(record, "cells", name, "score")), class_="figure") for _, record in shown),
         )
         for name in names
     ]
@@ -249,9 +228,7 @@ def _cells(run: RunFolder) -> Html | None:
         *(element("th", f"step {step}", class_="figure") for step, _ in shown),
     )
     table = element("table", element("thead", head), element("tbody", *rows), class_="cells")
-    return _section(
-        f"Held-out {_metric(run)} by kind of row", "cells", element("div", table, class_="scroll")
-    )
+    return _section(f"Held-out {_metric(run)} by kind of row", "cells", element("div", table, class_="scroll"))
 
 
 def _cell_rows(record: Json, name: str) -> str:

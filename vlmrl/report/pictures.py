@@ -38,9 +38,7 @@ class PictureLibrary:
             for name in sorted(set(names))
             if (uri := self._uris.get(name))
         ]
-        return element(
-            "svg", element("defs", *images), class_="pictures", width=0, height=0, aria_hidden="true"
-        )
+        return element("svg", element("defs", *images), class_="pictures", width=0, height=0, aria_hidden="true")
 
 
 def shown(name: str, size: Size) -> Html:

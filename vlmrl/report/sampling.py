@@ -24,9 +24,7 @@ def spread(items: Sequence[Item], limit: int) -> list[Item]:
     return [items[round(index * (len(items) - 1) / (limit - 1))] for index in range(limit)]
 
 
-def within_budget(
-    items: Sequence[Item], limit: int, budget: int, cost: Callable[[Sequence[Item]], int]
-) -> list[Item]:
+def within_budget(items: Sequence[Item], limit: int, budget: int, cost: Callable[[Sequence[Item]], int]) -> list[Item]:
     """At most `limit` evenly spaced items whose cost fits the budget: half as many until it does, at least one."""
     chosen = spread(items, limit)
     while len(chosen) > 1 and cost(chosen) > budget:

@@ -61,9 +61,7 @@ def _held_out(run: RunFolder) -> list[Series]:
 
 
 def _phases(run: RunFolder) -> list[Series]:
-    names = list(
-        dict.fromkeys(name for record in run.timings.values() for name in record.get("seconds") or {})
-    )
+    names = list(dict.fromkeys(name for record in run.timings.values() for name in record.get("seconds") or {}))
     if not names:
         return []
     records = run.timings.values()

@@ -1,6 +1,7 @@
 """Supervised fine-tuning on conversations about pictures: only the answers' tokens are learnt."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,13 @@ def encode_conversations(processor: Qwen3VLProcessor, scenes: Iterable[Scene], t
     """
     batch = list(scenes)
     texts = [processor.apply_chat_template(_messages(_choose(scene.turns, turns))) for scene in batch]
-    return processor(text=texts, images=[scene.image for scene in batch], padding=True, padding_side="right", return_tensors="pt")
+    return processor(
+        text=texts,
+        images=[scene.image for scene in batch],
+        padding=True,
+        padding_side="right",
+        return_tensors="pt",
+    )
 
 
 def answer_loss(
@@ -53,8 +60,8 @@ def _choose(turns: tuple[Turn, ...], count: int) -> list[Turn]:
     return [turns[i] for i in torch.randperm(len(turns))[:count].tolist()]
 
 
-def _messages(turns: list[Turn]) -> list[dict[str, object]]:
-    messages: list[dict[str, object]] = []
+def _messages(turns: list[Turn]) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
     for i, turn in enumerate(turns):
         picture = [{"type": "image"}] if i == 0 else []
         messages.append({"role": "user", "content": [*picture, {"type": "text", "text": turn.request}]})

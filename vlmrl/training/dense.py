@@ -1,9 +1,9 @@
 """Dense supervision of a vision tower: what is where, asked of every image token.
 
-Fine-tuning a random vision-language model on short answers alone stays blind: the few answer tokens say too little about
-the picture. So the tower and the merger first learn to name and place what each image token shows. The names and digits
-are scored with the language model's own token embeddings, so that the language model can read later what the tower
-writes; the linear maps in between are thrown away.
+Fine-tuning a random vision-language model on short answers alone stays blind: the few answer tokens say too little
+about the picture. So the tower and the merger first learn to name and place what each image token shows. The names and
+digits are scored with the language model's own token embeddings, so that the language model can read later what the
+tower writes; the linear maps in between are thrown away.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,9 +30,7 @@ class DenseSupervision(nn.Module):
     N the image tokens of a batch, D the width of the language model, V its vocabulary.
     """
 
-    def __init__(
-        self, embeddings: nn.Embedding, tokenizer: PreTrainedTokenizerBase, attributes: Sequence[str]
-    ) -> None:
+    def __init__(self, embeddings: nn.Embedding, tokenizer: PreTrainedTokenizerBase, attributes: Sequence[str]) -> None:
         super().__init__()
         self.embeddings = embeddings
         self.attributes = tuple(attributes)

@@ -22,7 +22,7 @@ from vlmrl.training.data import RowOrder
 from vlmrl.training.interrupt import StopRequest
 from vlmrl.training.recorder import Recorder
 from vlmrl.training.update import Updater, UpdateStats, assign_advantages
-from vlmrl.types import Group, Sample, Unparsed
+from vlmrl.types import Group, Rollout, Sample, Unparsed
 
 
 @dataclass
@@ -57,7 +57,8 @@ class Trainer:
                 self._evaluate()
             if self.stop.requested:
                 self._save()
-                raise Interrupted(f"stopped after step {self.step}; continue with: vlmrl train --resume {self.recorder.run}")
+                run = self.recorder.run
+                raise Interrupted(f"stopped after step {self.step}; continue with: vlmrl train --resume {run}")
             if self.step == settings.steps:
                 break
             self._train_step()
@@ -81,7 +82,8 @@ class Trainer:
 
     def _collect(self) -> tuple[list[Group], int]:
         """The step's groups, and how many were sampled to get them (dynamic sampling drops constant ones)."""
-        wanted, kept, sampled = self.config.rollout.prompts_per_step, [], 0
+        kept: list[Group] = []
+        wanted, sampled = self.config.rollout.prompts_per_step, 0
         for _ in range(1 + (self.config.algorithm.max_refills if self.algorithm.drop_constant_groups else 0)):
             groups = self._sample(wanted - len(kept), sampled)
             sampled += len(groups)
@@ -132,9 +134,7 @@ class Trainer:
             return {"groups": 0, "sampled_groups": sampled, **stats.record()}
         return {
             "reward": fmean(r.reward for r in rollouts),
-            "rewards": {
-                name: fmean(known) if (known := _known(rollouts, name)) else None for name in self.task.rewards()
-            },
+            "rewards": {name: _component_mean(rollouts, name) for name in self.task.rewards()},
             "accuracy": fmean(v[self.task.metrics()[0]] for v in values),
             "unparsed": fmean(isinstance(r.answer, Unparsed) for r in rollouts),
             "truncated": fmean(r.truncated for r in rollouts),
@@ -191,8 +191,12 @@ class Trainer:
         self.before, self.best, self.seconds = state["before"], state["best"], state["seconds"]
 
 
-def _known(rollouts: Sequence[Any], name: str) -> list[float]:
-    return [r.scores[name].value for r in rollouts if r.scores[name].value is not None]
+def _component_mean(rollouts: Sequence[Rollout], name: str) -> float | None:
+    """Mean of a reward component; None if it applies to no parsed answer, whatever unparsed ones earn by rule."""
+    scores = [(r.scores[name].value, isinstance(r.answer, Unparsed)) for r in rollouts]
+    known = [value for value, _ in scores if value is not None]
+    applies = any(value is not None for value, unparsed in scores if not unparsed)
+    return fmean(known) if applies else None
 
 
 @contextmanager

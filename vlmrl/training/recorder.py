@@ -4,7 +4,7 @@
 |---|---|
 | config.yaml | every setting as resolved |
 | environment.json | versions, device, processor settings, command line |
-| metrics.jsonl | one object per training step (kind train) and evaluation (kind eval); reproducible bit for bit on CPU |
+| metrics.jsonl | one object per training step (kind train) and evaluation (kind eval); the same bit for bit on CPU |
 | timings.jsonl | seconds per phase and step |
 | rollouts/step-NNNNNN.jsonl | every group of a step: prompt, completions, answers, scores, advantages |
 | evals/step-NNNNNN.jsonl | every held-out row of an evaluation |
@@ -96,10 +96,9 @@ class Recorder:
     def step(self, step: int, metrics: dict[str, Any], groups: Sequence[Group], seconds: dict[str, float]) -> None:
         """Records one training step."""
         logged = {group.id for group in groups[: self.logged_groups]}
-        lines = [
-            group_record(step, group, self._pictures(group) if group.id in logged else [None] * len(group.sample.images))
-            for group in groups
-        ]
+        lines = []
+        for group in groups:
+            lines.append(group_record(step, group, self._pictures(group) if group.id in logged else None))
         self._write_lines(self.run / "rollouts" / f"step-{step:06d}.jsonl", lines)
         self._append("metrics.jsonl", {"kind": "train", "step": step, **metrics})
         self._append("timings.jsonl", {"step": step, "seconds": {k: round(v, 4) for k, v in seconds.items()}})
@@ -112,8 +111,8 @@ class Recorder:
         self._write_lines(self.run / "evals" / f"step-{step:06d}.jsonl", lines)
         self._append("metrics.jsonl", {"kind": "eval", "step": step, **card.record()})
 
-    def _pictures(self, group: Group) -> list[str | None]:
-        names: list[str | None] = []
+    def _pictures(self, group: Group) -> list[str]:
+        names: list[str] = []
         for i, source in enumerate(group.sample.images):
             picture = open_picture(source, f"row {group.sample.id}, image {i}")
             name = fingerprint(picture)
@@ -137,7 +136,7 @@ class Recorder:
 def require_free_folder(run: Path) -> None:
     """Raises UserError unless `run` is new or empty."""
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise UserError(f"run folder {run} is already in use; choose another with --run DIR, or continue it: --resume {run}")
+        raise UserError(f"run folder {run} is in use; choose another with --run DIR, or continue it: --resume {run}")
 
 
 def _is_before(line: dict[str, Any], step: int) -> bool:

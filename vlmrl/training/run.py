@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vlmrl.algorithms.presets import Algorithm, choose_algorithm
-from vlmrl.check import require_sound_rows
+from vlmrl.check import require_sound_pictures, require_sound_rows
 from vlmrl.config import Config
 from vlmrl.engine.base import Engine
 from vlmrl.engine.naive import NaiveEngine
@@ -38,8 +38,6 @@ from vlmrl.training.update import Updater
 from vlmrl.types import Sample
 
 ENGINES: dict[str, type[Engine]] = {"shared": SharedEngine, "naive": NaiveEngine}
-CHECKED_ROWS = 64
-"""Rows whose gold answers are scored before training."""
 CHECKPOINTS_KEPT = 3
 """The newest, the best, and the one being written."""
 
@@ -60,9 +58,11 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     random.seed(config.run.seed)
     torch.manual_seed(config.run.seed)
     rows, held_out = split_rows(task, config.data, config.run.seed)
+    if config.data.train is not None:
+        require_sound_pictures(rows)
     device = resolve_device(config.run.device)
     policy = _load_policy(config, device, checkpoint)
-    require_sound_rows(task, policy.family, rows, config.task.weights, CHECKED_ROWS)
+    require_sound_rows(task, policy.family, rows, config.task.weights)
     require_space(run, CHECKPOINTS_KEPT * training_bytes(policy))
     engine = ENGINES[config.engine.kind](policy, config.engine.max_tokens_per_pass)
     progress = Progress(config.run.steps)
@@ -142,6 +142,7 @@ def _sum_up(trainer: Trainer, run: Path) -> dict[str, Any]:
     def result(card: Any) -> dict[str, Any] | None:
         return card and {name: getattr(card, name) for name in ("metric", "score", "n", "low", "high", "unparsed")}
 
+    checkpoint = str(checkpoint_folder(run, trainer.step))
     summary = {
         "task": config.task.name,
         "model": config.model.path,
@@ -157,7 +158,7 @@ def _sum_up(trainer: Trainer, run: Path) -> dict[str, Any]:
         "paths": {
             "run": str(run),
             "report": str(run / "report.html"),
-            "checkpoint": str(checkpoint_folder(run, trainer.step)),
+            "checkpoint": checkpoint,
             "best_checkpoint": str(checkpoint_folder(run, best[1])) if best else None,
         },
     }
@@ -166,5 +167,5 @@ def _sum_up(trainer: Trainer, run: Path) -> dict[str, Any]:
     console = trainer.progress.console
     if trainer.before and trainer.after:
         console.print(before_after_table(trainer.before, trainer.after))
-    console.print(f"checkpoint  {summary['paths']['checkpoint']}\nreport      {report}")
+    console.print(f"checkpoint  {checkpoint}\nreport      {report}", soft_wrap=True)
     return summary

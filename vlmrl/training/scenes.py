@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -40,6 +40,7 @@ class Scene:
     turns: tuple[Turn, ...]
 
 
+@runtime_checkable
 class SceneSource(Protocol):
     """A task that can teach a model from random weights."""
 

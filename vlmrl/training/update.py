@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,9 +40,7 @@ def assign_advantages(groups: Sequence[Group], algorithm: Algorithm, rollout: Ro
     valid_BG = torch.tensor([[is_valid(r) for r in group.rollouts] for group in groups])
     if algorithm.overlong_buffer:
         lengths_BG = torch.tensor([[len(r.token_ids_T) for r in group.rollouts] for group in groups])
-        rewards_BG = rewards_BG + soft_overlong(
-            lengths_BG, rollout.max_completion_tokens, algorithm.overlong_buffer
-        )
+        rewards_BG = rewards_BG + soft_overlong(lengths_BG, rollout.max_completion_tokens, algorithm.overlong_buffer)
     advantages_BG = group_advantages(rewards_BG, valid_BG, algorithm.baseline, algorithm.scale)
     for group, advantages in zip(groups, advantages_BG.tolist(), strict=True):
         for member, advantage in zip(group.rollouts, advantages, strict=True):
@@ -160,8 +159,9 @@ class Updater:
         if not self.algorithm.kl_coefficient:
             return None
         completions = [[r.token_ids_T for r in group.rollouts] for group in groups]
-        engine, model = self.reference or self.engine, self.engine.policy.model
-        adapters_off: AbstractContextManager[None] = nullcontext() if self.reference else model.disable_adapter()
+        engine = self.reference or self.engine
+        policy = self.engine.policy
+        adapters_off: AbstractContextManager[Any] = nullcontext() if self.reference else policy.adapters_off()
         with adapters_off:
             return engine.logprobs(
                 [group.prompt for group in groups], completions, self.rollout.temperature

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def warm_up(task_name: str, out: Path, seed: int, recipe: Recipe = EMBEDDED) -> 
         "dense": _train_tower(model, processor, scenes, recipe),
         "answers": _train_answers(model, processor, scenes, recipe),
     }
-    model.to(torch.float16).save_pretrained(out)
+    model.half().save_pretrained(out)
     processor.save_pretrained(out)
     weights = out / "model.safetensors"
     return {
@@ -111,10 +111,15 @@ def warm_up(task_name: str, out: Path, seed: int, recipe: Recipe = EMBEDDED) -> 
 
 
 def _train_tower(
-    model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, scenes: Iterator[Scene], recipe: Recipe
+    model: Qwen3VLForConditionalGeneration,
+    processor: Qwen3VLProcessor,
+    scenes: Iterator[Scene],
+    recipe: Recipe,
 ) -> float:
-    tower, embeddings = model.model.visual, model.get_input_embeddings()
-    attributes = sorted({name for scene in itertools.islice(scenes, 100) for region in scene.regions for name in region.attributes})
+    tower, embeddings = model.model.visual, model.model.language_model.embed_tokens
+    attributes = sorted(
+        {name for scene in itertools.islice(scenes, 100) for region in scene.regions for name in region.attributes}
+    )
     supervision = DenseSupervision(embeddings, processor.tokenizer, attributes)
     merge = processor.image_processor.merge_size
 
@@ -130,7 +135,10 @@ def _train_tower(
 
 
 def _train_answers(
-    model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, scenes: Iterator[Scene], recipe: Recipe
+    model: Qwen3VLForConditionalGeneration,
+    processor: Qwen3VLProcessor,
+    scenes: Iterator[Scene],
+    recipe: Recipe,
 ) -> float:
     def loss() -> tuple[Tensor, float]:
         batch = itertools.islice(scenes, recipe.answers.pictures)
@@ -140,7 +148,10 @@ def _train_answers(
 
 
 def _run_stage(
-    name: str, stage: Stage, parameters: Iterable[nn.Parameter], loss_and_accuracy: Callable[[], tuple[Tensor, float]]
+    name: str,
+    stage: Stage,
+    parameters: Iterable[nn.Parameter],
+    loss_and_accuracy: Callable[[], tuple[Tensor, float]],
 ) -> float:
     """Trains for the stage's steps and returns the CPU seconds of this process that it took."""
     trained = list(parameters)
@@ -157,6 +168,13 @@ def _run_stage(
         recent = [*recent[1 - AVERAGED_STEPS :], (loss.item(), accuracy)]
         if time.monotonic() >= next_line or step + 1 == stage.steps:
             mean_loss, mean_accuracy = (sum(values) / len(recent) for values in zip(*recent, strict=True))
-            logger.info("%s %d/%d  loss %.3f  right %.1f%%", name, step + 1, stage.steps, mean_loss, 100 * mean_accuracy)
+            logger.info(
+                "%s %d/%d  loss %.3f  right %.1f%%",
+                name,
+                step + 1,
+                stage.steps,
+                mean_loss,
+                100 * mean_accuracy,
+            )
             next_line = time.monotonic() + SECONDS_BETWEEN_LINES
     return time.process_time() - start

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from vlmrl.answers.convention import Convention
 from vlmrl.types import Prompt, Sample
@@ -46,14 +47,14 @@ class Family(ABC):
 
     @abstractmethod
     def collate(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
-        """Model inputs of several prompts, left-padded to one length P: input_ids and attention_mask [B, P] and vision."""
+        """Model inputs of several prompts, left-padded to one length: input_ids, attention_mask [B, P] and vision."""
 
     @abstractmethod
     def extend(self, prompt: Prompt, completion_T: Tensor) -> dict[str, Tensor]:
         """Model inputs of one prompt followed by one completion, as an ordinary forward takes them: [1, P + T]."""
 
     @abstractmethod
-    def positions(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def positions(self, model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Position ids of collated prompts (last axes [B, P]) and the position after each prompt [B]."""
 
     @abstractmethod
@@ -70,13 +71,13 @@ class Family(ABC):
             return Part.MERGER
         return Part.TOWER if self.tower_pattern.search(parameter) else Part.LANGUAGE
 
-    def stop_ids(self, model: nn.Module) -> list[int]:
+    def stop_ids(self, model: PreTrainedModel) -> list[int]:
         """Tokens that end the model's turn."""
         configured = model.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
         return sorted({i for i in [*ids, self.tokenizer.eos_token_id] if i is not None})
 
-    def banned_ids(self, model: nn.Module) -> list[int]:
+    def banned_ids(self, model: PreTrainedModel) -> list[int]:
         """Tokens that must never be sampled: chat and media control tokens, and ids the tokenizer has no token for.
 
         A sampled image placeholder breaks the next forward pass, because it has no image features.

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from vlmrl.geometry import Size
 from vlmrl.media.pictures import open_picture
@@ -74,8 +75,8 @@ class QwenVL(Family):
             "mm_token_type_ids": torch.cat([types, types.new_zeros(len(completion_T))])[None],
         }
 
-    def positions(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        rope_index = next(m.get_rope_index for m in model.modules() if hasattr(m, "get_rope_index"))
+    def positions(self, model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        rope_index: Any = next(m.get_rope_index for m in model.modules() if hasattr(m, "get_rope_index"))
         positions, _ = rope_index(
             inputs["input_ids"],
             mm_token_type_ids=inputs["mm_token_type_ids"],
