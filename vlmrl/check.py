@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -68,7 +69,7 @@ class CheckReport:
             tokens = ", ".join(f"{name} {value:g}" for name, value in self.prompt_tokens.items())
             console.print(f"prompt tokens: {tokens}", highlight=False)
         if self.gold:
-            table = Table("mean score", "gold answers", "empty answers")
+            table = Table("mean score", "gold answers", "empty answers", box=SIMPLE_HEAD)
             for name in self.gold | self.empty:
                 table.add_row(name, *(_shown(means.get(name)) for means in (self.gold, self.empty)))
             console.print(table)

@@ -30,7 +30,7 @@ class LoraConfig:
 @dataclass
 class ModelConfig:
     path: str = "tiny"
-    """`tiny` (the embedded model), a local folder, or a hub id."""
+    """`tiny` (the embedded model), a checkpoint folder, a run folder (its newest checkpoint), or a hub id."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Weights' precision while training: auto is bfloat16 on a GPU and float32 on a CPU."""
     train_tower: bool | None = None

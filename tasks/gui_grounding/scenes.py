@@ -1,4 +1,4 @@
-"""Drawn screens as warm-up scenes: every element labelled, every question answered."""
+"""Drawn screens as warm-up scenes: every element labelled and asked for."""
 
 import random
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from vlmrl.answers.coordinates import BOX, POINT
 from vlmrl.geometry import Box, Frame, ImageRecord, Point, Size, Unit
 from vlmrl.training.scenes import Region, Scene, Turn
 
-from .synthetic import Element, Screen, screens
+from .synthetic import Element, PixelBox, Question, Screen, screens
 
 BOX_SHARE = 0.15
 """Share of the questions that ask for the element's box instead of a point in it."""
@@ -16,31 +16,44 @@ FIRST_SCREEN = 1 << 48
 """Screen seeds from here on are the warm-up's; a seed of the warm-up reserves 2**32 of them."""
 
 
-def draw_scenes(seed: int, convention: Convention) -> Iterator[Scene]:
+CROWD = (3, 7)
+"""Fewest and most elements of a crowded screen."""
+
+
+def draw_scenes(seed: int, convention: Convention, crowded: bool) -> Iterator[Scene]:
     """Training screens without end, with answers in `convention`."""
-    for screen in screens("train", FIRST_SCREEN + (seed << 32)):
+    first = FIRST_SCREEN + (seed << 32)
+    drawn = screens("train", first, CROWD) if crowded else screens("train", first)
+    for screen in drawn:
         yield _scene(screen, convention)
 
 
 def _scene(screen: Screen, convention: Convention) -> Scene:
-    rng = random.Random(f"answers {screen.seed}")
+    rng = random.Random(f"turns {screen.seed}")
     record = ImageRecord(index=0, original=Size(*screen.image.size))
     frame = record.frame(Unit.ORIGINAL)
-    turns = []
+    questions: dict[PixelBox, list[Question]] = {}
     for question in screen.questions():
-        x1, y1, x2, y2 = question.target.box
-        gold: Point | Box
-        if rng.random() < BOX_SHARE:
-            answer, gold = BOX, Box(*_hundredths(x1, y1, frame), *_hundredths(x2, y2, frame), frame)
-        else:
-            answer, gold = POINT, Point(*_hundredths((x1 + x2) / 2, (y1 + y2) / 2, frame), frame)
-        request = f"{question.instruction}\n{answer.request(convention)}"
-        turns.append(Turn(request, answer.render(gold, convention, record)))
+        questions.setdefault(question.target.box, []).append(question)
+    turns = [_turn(rng.choice(about_one), rng, convention, record) for about_one in questions.values()]
+    rng.shuffle(turns)
     return Scene(
         image=screen.image,
         regions=tuple(Region(Box(*element.box, frame), _attributes(element)) for element in screen.elements),
         turns=tuple(turns),
     )
+
+
+def _turn(question: Question, rng: random.Random, convention: Convention, record: ImageRecord) -> Turn:
+    frame = record.frame(Unit.ORIGINAL)
+    x1, y1, x2, y2 = question.target.box
+    gold: Point | Box
+    if rng.random() < BOX_SHARE:
+        answer, gold = BOX, Box(*_hundredths(x1, y1, frame), *_hundredths(x2, y2, frame), frame)
+    else:
+        answer, gold = POINT, Point(*_hundredths((x1 + x2) / 2, (y1 + y2) / 2, frame), frame)
+    request = f"{question.instruction}\n{answer.request(convention)}"
+    return Turn(request, answer.render(gold, convention, record))
 
 
 def _hundredths(x: float, y: float, frame: Frame) -> tuple[float, float]:

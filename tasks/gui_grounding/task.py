@@ -41,9 +41,9 @@ class GuiGrounding(Task):
     def synthetic(self, split: Split, rows: int, seed: int) -> Sequence[Sample]:
         return DrawnRows(split, rows, seed, PromptMode(self.mode))
 
-    def scenes(self, seed: int, convention: Convention) -> Iterator[Scene]:
+    def scenes(self, seed: int, convention: Convention, *, crowded: bool) -> Iterator[Scene]:
         """Drawn training screens with all their elements and questions, for `vlmrl warmup`."""
-        return draw_scenes(seed, convention)
+        return draw_scenes(seed, convention, crowded)
 
     @reward(weight=1.0)
     def point_in_box(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:

@@ -18,8 +18,8 @@ from tests.random_models import save_random_model
 from tests.training.conftest import SMALL, MakeConfig
 from vlmrl.errors import UserError
 from vlmrl.evaluation.run import evaluate
+from vlmrl.models.checkpoint_folders import newest_checkpoint
 from vlmrl.models.load import load_policy
-from vlmrl.training.checkpoint import newest_checkpoint
 from vlmrl.training.run import train
 
 

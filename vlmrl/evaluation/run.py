@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -81,10 +82,13 @@ def _rows(task: Task, benchmark: Benchmark | None, config: Config) -> tuple[Sequ
 
 
 def card_table(card: ScoreCard, title: str) -> Table:
-    """The score with its interval, averages named, and the cells."""
-    table = Table(title, "n", card.metric, "95% interval", title_justify="left")
-    table.add_row("micro (mean over rows)", str(card.n), f"{card.score:.1%}", f"[{card.low:.1%}, {card.high:.1%}]")
-    table.add_row("macro (mean over cells)", f"{len(card.cells)} cells", f"{card.macro:.1%}", "")
+    """The score with its interval, both averages named, and the cells."""
+    table = Table(title, "n", card.metric, "95% interval", box=SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    interval = f"[{100 * card.low:.1f}, {100 * card.high:.1f}]"
+    table.add_row("micro (mean over rows)", str(card.n), f"{card.score:.1%}", interval)
+    table.add_row(f"macro (mean over {len(card.cells)} cells)", "", f"{card.macro:.1%}", "")
     for name, cell in card.cells.items():
         table.add_row(f"  {name}", f"{cell['n']:.0f}", f"{cell['score']:.1%}", "")
     table.add_row("unparsed (scored 0)", str(card.unparsed), f"{card.unparsed / card.n:.1%}", "")

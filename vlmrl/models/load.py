@@ -10,6 +10,7 @@ import torch
 import transformers
 from huggingface_hub.errors import HFValidationError
 from peft import LoraConfig, PeftModel, get_peft_model
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from torch import Tensor, nn
 from transformers import (
@@ -23,6 +24,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from vlmrl.config import ModelConfig
 from vlmrl.errors import UserError
+from vlmrl.models.checkpoint_folders import newest_checkpoint
 from vlmrl.models.families import FAMILIES, Family, Part
 from vlmrl.paths import tiny_model_dir
 
@@ -79,8 +81,10 @@ def resolve_device(name: str) -> torch.device:
 
 
 def model_folder(path: str) -> str:
-    """`tiny` as the embedded model's folder; anything else unchanged."""
-    return str(tiny_model_dir()) if path == "tiny" else path
+    """`tiny` as the embedded model's folder, a run folder as its newest checkpoint, anything else unchanged."""
+    if path == "tiny":
+        return str(tiny_model_dir())
+    return str(newest_checkpoint(Path(path)) or path)
 
 
 def load_policy(config: ModelConfig, device: torch.device, *, trainable: bool, adapter: Path | None = None) -> Policy:
@@ -243,7 +247,9 @@ def part_counts(policy: Policy) -> dict[Part, tuple[int, int]]:
 
 def parameter_table(policy: Policy) -> Table:
     """The table of trainable parameters that training prints."""
-    table = Table("part", "parameters", "trained", title="What is trained", title_justify="left")
+    table = Table("part", "parameters", "trained", box=SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
     for part, (trained, total) in part_counts(policy).items():
         table.add_row(part.value, f"{total:,}", f"{trained:,}" if trained else "frozen")
     return table

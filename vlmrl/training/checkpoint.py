@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,11 @@ from typing import Any
 import torch
 
 from vlmrl.errors import UserError
+from vlmrl.models.checkpoint_folders import FOLDER_NAME, checkpoint_folder
 from vlmrl.models.load import Policy, save_policy
 
-FOLDER_NAME = re.compile(r"step-(\d{6})")
 STATE_FILE = "trainer.pt"
 UNFINISHED = ".writing-"
-
-
-def checkpoint_folder(run: Path, step: int) -> Path:
-    return run / "checkpoints" / f"step-{step:06d}"
-
-
-def newest_checkpoint(run: Path) -> Path | None:
-    """The whole checkpoint of the highest step; unfinished ones, which a crash leaves behind, do not count."""
-    folders = [p for p in (run / "checkpoints").glob("step-*") if FOLDER_NAME.fullmatch(p.name)]
-    return max(folders, default=None, key=lambda p: p.name)
 
 
 def training_bytes(policy: Policy) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
@@ -16,7 +17,8 @@ PLAIN_EVERY = 10
 
 
 def percent(card: ScoreCard) -> str:
-    return f"{card.score:6.1%} [{card.low:.1%}, {card.high:.1%}]"
+    """A score with its 95% interval, e.g. 40.6% [34.8, 46.7]."""
+    return f"{card.score:.1%} [{100 * card.low:.1f}, {100 * card.high:.1f}]"
 
 
 class Progress:
@@ -70,18 +72,15 @@ class Progress:
 
 
 def before_after_table(before: ScoreCard, after: ScoreCard) -> Table:
-    """The result of a run: the held-out score at its start and at its end."""
-    table = Table("held-out", "before", "after", "change", title_justify="left")
+    """The result of a run: the held-out score at its start and at its end, with 95% intervals."""
+    table = Table("held-out", "n", "before", "after", "change", box=SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
     change = 100 * (after.score - before.score)
-    table.add_row(f"{before.metric} (n = {before.n})", percent(before), percent(after), f"{change:+.1f} points")
+    table.add_row(before.metric, str(before.n), percent(before), percent(after), f"{change:+.1f}")
     for name in after.cells if len(after.cells) > 1 else ():
-        b, a = before.cells[name], after.cells[name]
-        table.add_row(
-            f"  {name} (n = {a['n']})",
-            f"{b['score']:6.1%}",
-            f"{a['score']:6.1%}",
-            f"{100 * (a['score'] - b['score']):+.1f}",
-        )
-    unparsed = [f"{card.unparsed / card.n:6.1%}" for card in (before, after)]
-    table.add_row("unparsed", *unparsed, "")
+        b, a = before.cells[name]["score"], after.cells[name]["score"]
+        table.add_row(f"  {name}", f"{after.cells[name]['n']:.0f}", f"{b:.1%}", f"{a:.1%}", f"{100 * (a - b):+.1f}")
+    unparsed = [card.unparsed / card.n for card in (before, after)]
+    table.add_row("unparsed", "", *(f"{share:.1%}" for share in unparsed), f"{100 * (unparsed[1] - unparsed[0]):+.1f}")
     return table

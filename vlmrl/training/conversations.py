@@ -1,6 +1,6 @@
 """Supervised fine-tuning on conversations about pictures: only the answers' tokens are learnt."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,13 +14,10 @@ ANSWER_START = "<|im_start|>assistant\n"
 ANSWER_END = "<|im_end|>"
 
 
-def encode_conversations(processor: Qwen3VLProcessor, scenes: Iterable[Scene], turns: int) -> Mapping[str, Tensor]:
-    """Model inputs of one conversation of up to `turns` random turns about each scene, right-padded [B, T].
-
-    Draws from torch's global generator.
-    """
+def encode_conversations(processor: Qwen3VLProcessor, scenes: Iterable[Scene]) -> Mapping[str, Tensor]:
+    """Model inputs of one conversation about each scene, right-padded [B, T]."""
     batch = list(scenes)
-    texts = [processor.apply_chat_template(_messages(_choose(scene.turns, turns))) for scene in batch]
+    texts = [processor.apply_chat_template(_messages(scene.turns)) for scene in batch]
     return processor(
         text=texts,
         images=[scene.image for scene in batch],
@@ -56,11 +53,7 @@ def answer_mask(ids_BT: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
     return mask_BT
 
 
-def _choose(turns: tuple[Turn, ...], count: int) -> list[Turn]:
-    return [turns[i] for i in torch.randperm(len(turns))[:count].tolist()]
-
-
-def _messages(turns: list[Turn]) -> list[dict[str, Any]]:
+def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     for i, turn in enumerate(turns):
         picture = [{"type": "image"}] if i == 0 else []

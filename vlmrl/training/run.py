@@ -17,18 +17,13 @@ from vlmrl.engine.sampling import SamplingSettings, row_seed
 from vlmrl.engine.self_check import require_agreement
 from vlmrl.engine.shared import SharedEngine
 from vlmrl.errors import UserError
+from vlmrl.models.checkpoint_folders import checkpoint_folder, newest_checkpoint
 from vlmrl.models.load import Policy, load_policy, parameter_table, resolve_device
 from vlmrl.registry import find_task
 from vlmrl.report.page import write_report
 from vlmrl.rollout.groups import encode
 from vlmrl.task import Task, reward_weights
-from vlmrl.training.checkpoint import (
-    checkpoint_folder,
-    load_state,
-    newest_checkpoint,
-    require_space,
-    training_bytes,
-)
+from vlmrl.training.checkpoint import load_state, require_space, training_bytes
 from vlmrl.training.console import Progress, before_after_table
 from vlmrl.training.data import RowOrder, split_rows
 from vlmrl.training.interrupt import StopRequest

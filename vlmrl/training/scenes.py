@@ -33,17 +33,21 @@ class Turn:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture with the labels of everything on it and questions that can be asked about it."""
+    """One picture with the labels of everything on it and questions about it."""
 
     image: Image.Image
     regions: tuple[Region, ...]
     turns: tuple[Turn, ...]
+    """Asked in one conversation. No two have the same answer, or the second could be copied from the first."""
 
 
 @runtime_checkable
 class SceneSource(Protocol):
     """A task that can teach a model from random weights."""
 
-    def scenes(self, seed: int, convention: Convention) -> Iterator[Scene]:
-        """Endless training scenes with answers in `convention`; none shares its picture with a held-out row."""
+    def scenes(self, seed: int, convention: Convention, *, crowded: bool) -> Iterator[Scene]:
+        """Endless training scenes with answers in `convention`; none shares its picture with a held-out row.
+
+        Crowded scenes have many regions, for dense supervision; the others look like the task's own rows.
+        """
         ...

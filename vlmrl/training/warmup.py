@@ -2,7 +2,7 @@
 
 1. A tokenizer is trained on the task's own requests and completions.
 2. The vision tower and the merger learn to name and place what every image token shows (`dense.py`).
-3. The whole model is fine-tuned on the questions and answers of the scenes, several turns per picture.
+3. The whole model is fine-tuned on conversations about the pictures, one question per region.
 
 The last stage stops early on purpose: the embedded model is where reinforcement learning starts, not where it ends.
 """
@@ -65,9 +65,9 @@ class Recipe:
     corpus_scenes: int = 2000
     """Scenes whose requests and completions the tokenizer is trained on."""
     dense: Stage = Stage(steps=4800, pictures=16, lr=2e-3)
+    """Tower and merger on crowded scenes."""
     answers: Stage = Stage(steps=600, pictures=16, lr=1e-3)
-    turns: int = 2
-    """Questions per picture in the answers stage."""
+    """The whole model on conversations."""
 
 
 EMBEDDED = Recipe()
@@ -86,15 +86,16 @@ def warm_up(task_name: str, out: Path, seed: int, recipe: Recipe = EMBEDDED) -> 
     if not isinstance(task, SceneSource):
         raise UserError(f"task {task_name} cannot warm a model up: it draws no scenes (add a method `scenes` to it)")
     torch.manual_seed(seed)
-    scenes = task.scenes(seed, Qwen3VL.convention)
+    scenes = task.scenes(seed, Qwen3VL.convention, crowded=False)
     corpus = [turn for scene in itertools.islice(scenes, recipe.corpus_scenes) for turn in scene.turns]
     tokenizer = build_tokenizer(text for turn in corpus for text in (turn.request, turn.completion))
     processor = build_processor(tokenizer)
     model = build_model(tokenizer, seed)
     use_matrix_product(model)
+    crowded = task.scenes(seed, Qwen3VL.convention, crowded=True)
     seconds = {
-        "dense": _train_tower(model, processor, scenes, recipe),
-        "answers": _train_answers(model, processor, scenes, recipe),
+        "dense": _train_tower(model, processor, crowded, recipe.dense),
+        "answers": _train_answers(model, processor, scenes, recipe.answers),
     }
     model.half().save_pretrained(out)
     processor.save_pretrained(out)
@@ -111,40 +112,32 @@ def warm_up(task_name: str, out: Path, seed: int, recipe: Recipe = EMBEDDED) -> 
 
 
 def _train_tower(
-    model: Qwen3VLForConditionalGeneration,
-    processor: Qwen3VLProcessor,
-    scenes: Iterator[Scene],
-    recipe: Recipe,
+    model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, scenes: Iterator[Scene], stage: Stage
 ) -> float:
-    tower, embeddings = model.model.visual, model.model.language_model.embed_tokens
-    attributes = sorted(
-        {name for scene in itertools.islice(scenes, 100) for region in scene.regions for name in region.attributes}
-    )
-    supervision = DenseSupervision(embeddings, processor.tokenizer, attributes)
-    merge = processor.image_processor.merge_size
+    seen = [region for scene in itertools.islice(scenes, 100) for region in scene.regions]
+    attributes = sorted({name for region in seen for name in region.attributes})
+    tower, merge = model.model.visual, processor.image_processor.merge_size
+    supervision = DenseSupervision(model.model.language_model.embed_tokens, processor.tokenizer, attributes)
 
     def loss() -> tuple[Tensor, float]:
-        batch = list(itertools.islice(scenes, recipe.dense.pictures))
+        batch = list(itertools.islice(scenes, stage.pictures))
         inputs = processor.image_processor([scene.image for scene in batch], return_tensors="pt")
         grids = inputs["image_grid_thw"]
         features_ND = tower(inputs["pixel_values"], grid_thw=grids).pooler_output
         token_grids = [(rows // merge, columns // merge) for _, rows, columns in grids.tolist()]
         return supervision.loss(features_ND, supervision.labels(batch, token_grids))
 
-    return _run_stage("dense", recipe.dense, [*tower.parameters(), *supervision.parameters()], loss)
+    return _run_stage("dense", stage, [*tower.parameters(), *supervision.parameters()], loss)
 
 
 def _train_answers(
-    model: Qwen3VLForConditionalGeneration,
-    processor: Qwen3VLProcessor,
-    scenes: Iterator[Scene],
-    recipe: Recipe,
+    model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, scenes: Iterator[Scene], stage: Stage
 ) -> float:
     def loss() -> tuple[Tensor, float]:
-        batch = itertools.islice(scenes, recipe.answers.pictures)
-        return answer_loss(model, processor.tokenizer, encode_conversations(processor, batch, recipe.turns))
+        inputs = encode_conversations(processor, itertools.islice(scenes, stage.pictures))
+        return answer_loss(model, processor.tokenizer, inputs)
 
-    return _run_stage("answers", recipe.answers, model.parameters(), loss)
+    return _run_stage("answers", stage, model.parameters(), loss)
 
 
 def _run_stage(
