@@ -31,7 +31,9 @@ class Flag(NamedTuple):
 
 TASK = {"--task": Flag("task.name", "NAME", "what to learn; `vlmrl tasks` lists the tasks (default: gui_grounding)")}
 MODEL = {
-    "--model": Flag("model.path", "PATH", "tiny (the embedded model, default), a checkpoint or run folder, or a hub id"),
+    "--model": Flag(
+        "model.path", "PATH", "tiny (the embedded model, default), a checkpoint folder, a run folder or a hub id"
+    ),
     "--device": Flag("run.device", "D", "auto (default), cpu, cuda or cuda:N"),
 }
 
