@@ -28,6 +28,31 @@ class PromptMode(Enum):
 
 
 @dataclass(frozen=True)
+class Video:
+    """The decoded frames of a clip that the model is shown, in time order."""
+
+    frames: tuple[PIL.Image, ...]
+    """At least two, all of one size."""
+    seconds: tuple[float, ...]
+    """When each frame is shown, counted from the start of the clip."""
+
+    def __post_init__(self) -> None:
+        if len(self.frames) < 2:
+            raise ValueError(
+                f"a video needs two frames or more, not {len(self.frames)}; give a single one as a picture"
+            )
+        if len(self.frames) != len(self.seconds):
+            raise ValueError(f"{len(self.frames)} frames but {len(self.seconds)} timestamps; give each frame its own")
+        if any(later <= earlier for earlier, later in zip(self.seconds, self.seconds[1:], strict=False)):
+            raise ValueError("timestamps must rise from frame to frame; sort the frames by time")
+
+    @property
+    def frame_interval(self) -> float:
+        """Mean time between two frames in seconds."""
+        return (self.seconds[-1] - self.seconds[0]) / (len(self.seconds) - 1)
+
+
+@dataclass(frozen=True)
 class Sample:
     """One row of a data set: pictures, a question, and what a right answer is."""
 
@@ -44,6 +69,8 @@ class Sample:
     mode: PromptMode = PromptMode.DIRECT
     tags: Mapping[str, str] = field(default_factory=dict)
     """What a metric is broken down by, e.g. platform=web, kind=icon."""
+    videos: tuple[Video, ...] = ()
+    """Clips, shown after the pictures."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +84,7 @@ class Prompt:
     token_ids_P: Tensor
     """int64, expanded image placeholders included. P counts prompt tokens here."""
     vision: Mapping[str, Tensor]
-    """Further model inputs of this prompt alone (pixel_values, image_grid_thw, mm_token_type_ids)."""
+    """Further model inputs of this prompt alone (pixel_values, token types, ...), named by its family."""
 
 
 class Finish(Enum):

@@ -1,21 +1,24 @@
-"""A key-value cache whose layers can be replayed: the state of a prompt, shared by the branches that continue it.
+"""A cache whose layers can be replayed: the state of a prompt, shared by the branches that continue it.
 
-A stock cache layer appends in place, so a second pass through it (gradient checkpointing replays every layer) sees its
-own keys twice. A two-slot layer reads the state it was given and writes the new one elsewhere; reading again gives the
-same result, and autograd flows from the branches into the prompt.
+A stock cache layer updates its state in place, so a second pass through it (gradient checkpointing replays every layer)
+sees its own tokens twice. A two-slot layer reads the state it was given and writes the new one elsewhere; reading again
+gives the same result, and autograd flows from the branches into the prompt. There is one class per kind of layer in
+transformers' `config.layer_types`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers import PretrainedConfig
+from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionCacheLayerMixin
 
 KeysValues = tuple[Tensor, Tensor]
 
 
 class TwoSlotLayer(CacheLayerMixin):
-    """One attention layer's state: `past` is read, `current` is written."""
+    """One full-attention layer's state: `past` is read, `current` is written."""
 
     is_sliding = False
 
@@ -44,30 +47,123 @@ class TwoSlotLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing to allocate: the state is whatever the last pass produced."""
 
+    def branch(self, count: int) -> "TwoSlotLayer":
+        """This layer for `count` rows per prompt that continue from the last pass."""
+        assert self.current is not None, "branch() follows the prompt pass"
+        keys, values = self.current
+        return TwoSlotLayer((keys.repeat_interleave(count, 0), values.repeat_interleave(count, 0)))
+
     def advance(self) -> None:
         """Makes what the last pass wrote the past of the next one (decoding)."""
         self.past = self.current
 
 
-class TwoSlotCache(Cache):
-    """Cache of a decoder whose layers are all full attention."""
+class SlidingLayer(TwoSlotLayer):
+    """A sliding-window layer: branches carry only the `window` - 1 last positions, all that a new token can see."""
 
-    def __init__(self, layers: list[TwoSlotLayer]) -> None:
+    is_sliding = True
+
+    def __init__(self, window: int, past: KeysValues | None = None, dropped: int = 0) -> None:
+        super().__init__(past)
+        self.window = window
+        self.dropped = dropped
+        """How many positions of the sequence lie before the first one in `past`."""
+
+    def get_seq_length(self) -> int:
+        return self.dropped + super().get_seq_length()
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return super().get_seq_length() + query_length, self.dropped
+
+    def branch(self, count: int) -> "SlidingLayer":
+        (keys, values), dropped = self._visible()
+        return SlidingLayer(
+            self.window, (keys.repeat_interleave(count, 0), values.repeat_interleave(count, 0)), dropped
+        )
+
+    def advance(self) -> None:
+        self.past, self.dropped = self._visible()
+
+    def _visible(self) -> tuple[KeysValues, int]:
+        assert self.current is not None, "branch() follows the prompt pass"
+        keys, values = self.current
+        outside = max(keys.shape[-2] - (self.window - 1), 0)
+        return (keys[..., outside:, :], values[..., outside:, :]), self.dropped + outside
+
+
+class LinearLayer(LinearAttentionCacheLayerMixin):
+    """A linear-attention layer: the inputs its convolution still needs and its recurrent state, both fixed in size."""
+
+    def __init__(self, past: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__()
+        # one-token kernels update the convolution's state in place, except in a layer that records its past
+        self.record_past = True
+        self.current: dict[str, Tensor] = {}
+        if past is not None:
+            self._read(past)
+
+    def _read(self, past: Mapping[str, Tensor]) -> None:
+        self.conv_states[0], self.recurrent_states[0] = past["conv"], past["recurrent"]
+        self.has_previous_state[0] = True
+
+    def lazy_initialization(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to allocate: the state is whatever the last pass produced."""
+
+    def update_conv_state(
+        self, conv_states: Tensor, state_idx: int = 0, conv_kernel_size: int | None = None, **kwargs: Any
+    ) -> Tensor:
+        """Inputs of the convolution [B, channels, past + new]; the past stays as it was."""
+        assert conv_kernel_size is not None, "the model states the width of its convolution"
+        past = self.conv_states[state_idx]
+        if past is not None:
+            conv_states = torch.cat([past, conv_states], dim=-1)
+        missing = max(conv_kernel_size - conv_states.shape[-1], 0)
+        self.current["conv"] = torch.nn.functional.pad(conv_states, (missing, 0))[..., -conv_kernel_size:]
+        return conv_states
+
+    def update_recurrent_state(self, recurrent_states: Tensor, state_idx: int = 0, **kwargs: Any) -> Tensor:
+        self.current["recurrent"] = recurrent_states
+        return recurrent_states
+
+    def branch(self, count: int) -> "LinearLayer":
+        return LinearLayer({name: state.repeat_interleave(count, 0) for name, state in self.current.items()})
+
+    def advance(self) -> None:
+        self._read(self.current)
+
+
+Slot = TwoSlotLayer | LinearLayer
+
+
+def _empty_layer(kind: str, config: PretrainedConfig) -> Slot:
+    match kind:
+        case "sliding_attention":
+            return SlidingLayer(config.sliding_window)
+        case "linear_attention":
+            return LinearLayer()
+        case _:
+            return TwoSlotLayer()
+
+
+class TwoSlotCache(Cache):
+    """Cache of a decoder, one two-slot layer for each of its layers."""
+
+    LAYER_TYPES = frozenset({"full_attention", "sliding_attention", "linear_attention"})
+    """Kinds of layers whose state branches can continue from."""
+
+    def __init__(self, layers: list[Slot]) -> None:
         super().__init__(layers=list(layers))
         self.slots = layers
 
     @classmethod
-    def empty(cls, layer_count: int) -> "TwoSlotCache":
-        return cls([TwoSlotLayer() for _ in range(layer_count)])
+    def empty(cls, config: PretrainedConfig) -> "TwoSlotCache":
+        """The cache of a prompt pass; `config` is the language model's."""
+        kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
+        return cls([_empty_layer(kind, config) for kind in kinds])
 
     def branch(self, count: int) -> "TwoSlotCache":
         """A cache of B * count rows, `count` per prompt in order, that continue from this cache's last pass."""
-        layers = []
-        for slot in self.slots:
-            assert slot.current is not None, "branch() follows the prompt pass"
-            keys, values = slot.current
-            layers.append(TwoSlotLayer((keys.repeat_interleave(count, 0), values.repeat_interleave(count, 0))))
-        return TwoSlotCache(layers)
+        return TwoSlotCache([slot.branch(count) for slot in self.slots])
 
     def advance(self) -> None:
         for slot in self.slots:

@@ -38,7 +38,7 @@ def prompt_pass(policy: Policy, prompts: Sequence[Prompt]) -> PromptState:
     inputs = {key: value.to(policy.device) for key, value in policy.family.collate(prompts).items()}
     positions, next_position_B = policy.family.positions(policy.model, inputs)
     text_config = policy.model.config.get_text_config(decoder=True)
-    cache = TwoSlotCache.empty(text_config.num_hidden_layers)
+    cache = TwoSlotCache.empty(text_config)
     output = policy.forward(**inputs, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return PromptState(cache, inputs["attention_mask"], next_position_B, output.logits[:, -1])
 

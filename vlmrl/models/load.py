@@ -96,7 +96,7 @@ def load_policy(config: ModelConfig, device: torch.device, *, trainable: bool, a
     """
     source, adapter = _base_and_adapter(config, adapter)
     family, model_config = _load_family(source, config)
-    _require_full_attention(model_config, source)
+    _require_no_dropout(model_config, source)
     on_gpu = device.type == "cuda"
     dtypes = {"auto": torch.bfloat16 if on_gpu else torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
     compute_dtype = dtypes[config.dtype]
@@ -139,7 +139,8 @@ def _load_family(source: str, config: ModelConfig) -> tuple[Family, Any]:
     if model_config.model_type not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise UserError(f"model {source}: no adapter for model type {model_config.model_type!r}; known types: {known}")
-    return FAMILIES[model_config.model_type](_load_processor(source, config)), model_config
+    family = FAMILIES[model_config.model_type]
+    return family(_load_processor(source, config, family)), model_config
 
 
 def _read_config(source: str) -> Any:
@@ -153,16 +154,19 @@ def _read_config(source: str) -> Any:
         raise UserError(f"model {source!r} cannot be loaded: {reason} (give a folder, a hub id, or tiny)") from error
 
 
-def _require_full_attention(model_config: Any, source: str) -> None:
-    text = model_config.get_text_config(decoder=True)
-    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        raise UserError(f"model {source}: layers of type {', '.join(sorted(kinds))} cannot share a prompt yet")
-    if getattr(text, "attention_dropout", 0.0):
-        raise UserError(f"model {source}: attention_dropout must be 0, or sampling and update see different models")
+def _require_no_dropout(model_config: Any, source: str) -> None:
+    parts = {"": model_config, "vision_config.": model_config.vision_config}
+    parts["text_config."] = model_config.get_text_config(decoder=True)
+    for part, settings in parts.items():
+        for name, value in vars(settings).items():
+            if "dropout" in name and value:
+                raise UserError(
+                    f"model {source}: {part}{name} is {value}; set it to 0 in config.json, or sampling and update see "
+                    "different models"
+                )
 
 
-def _load_processor(source: str, config: ModelConfig) -> Any:
+def _load_processor(source: str, config: ModelConfig, family: type[Family]) -> Any:
     folder = Path(source)
     if folder.is_dir() and not any((folder / name).is_file() for name in PROCESSOR_FILES):
         raise UserError(
@@ -170,16 +174,20 @@ def _load_processor(source: str, config: ModelConfig) -> Any:
             "checkpoint it was made from, or save them there with processor.save_pretrained"
         )
     limits = {"min_pixels": config.min_pixels, "max_pixels": config.max_pixels}
+    limits = {name: value for name, value in limits.items() if value is not None}
+    if limits and not family.has_pixel_limits:
+        raise UserError(
+            f"model {source}: models of type {family.model_types[0]} resize to fixed tiles; unset "
+            + " and ".join(f"model.{name}" for name in limits)
+        )
     try:
         processor = AutoProcessor.from_pretrained(source)
         # the processor itself cannot be loaded with the pil backend, because its video part has none
-        processor.image_processor = AutoImageProcessor.from_pretrained(
-            source, backend=config.image_backend, **{key: value for key, value in limits.items() if value is not None}
-        )
+        processor.image_processor = AutoImageProcessor.from_pretrained(source, backend=config.image_backend, **limits)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"model {source}: its processor cannot be loaded: {str(error).splitlines()[0]}") from error
     size = processor.image_processor.size
-    if size["shortest_edge"] > size["longest_edge"]:
+    if family.has_pixel_limits and size["shortest_edge"] > size["longest_edge"]:
         raise UserError(
             f"model.min_pixels={size['shortest_edge']} is above model.max_pixels={size['longest_edge']}; set both"
         )

@@ -1,16 +1,25 @@
 """What differs between model families, behind one interface. Everything else in vlmrl is family-blind."""
 
 import re
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
+from PIL import Image
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from vlmrl.answers.convention import Convention
-from vlmrl.types import Prompt, Sample
+from vlmrl.errors import UserError
+from vlmrl.geometry import ImageRecord
+from vlmrl.media.pictures import open_picture
+from vlmrl.types import Prompt, Sample, Video
+
+MEDIA_TOKEN_IDS = ("image_token_id", "video_token_id")
+"""Names of the placeholders' ids in a model's configuration."""
 
 
 class Part(Enum):
@@ -22,48 +31,129 @@ class Part(Enum):
 
 
 class Family(ABC):
-    """Adapter of one model family; made from a checkpoint's processor."""
+    """Adapter of one model family; made from a checkpoint's processor.
+
+    The defaults serve a model whose language model has one position per token and whose vision inputs, one row or more
+    per picture, can be joined over a batch along their first axis. A subclass states what its checkpoints call things.
+    """
 
     model_types: ClassVar[tuple[str, ...]]
     """`model_type` values of config.json that this adapter serves."""
     convention: ClassVar[Convention]
     """How the family writes coordinates."""
-    merger_pattern: ClassVar[re.Pattern[str]]
+    merger_pattern: ClassVar[re.Pattern[str]] = re.compile(r"(^|\.)(multi_modal_projector|connector)\.")
     """Matches the names of the parameters between tower and language model; checked before `tower_pattern`."""
-    tower_pattern: ClassVar[re.Pattern[str]]
+    tower_pattern: ClassVar[re.Pattern[str]] = re.compile(r"(^|\.)(vision_tower|vision_model)\.")
     """Matches the names of the vision tower's parameters."""
-    lora_targets: ClassVar[str]
+    lora_targets: ClassVar[str] = (
+        r".*(language_model|text_model)\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+    )
     """Regular expression of the language model's linear layers that LoRA adapts (peft's full-match syntax)."""
     answer_tokens: ClassVar[tuple[str, ...]] = ()
     """Special tokens that belong to the family's answers and may be sampled."""
+    token_inputs: ClassVar[tuple[str, ...]] = ()
+    """Model inputs with one value per token besides input_ids; 0 on completions and on padding."""
+    vision_inputs: ClassVar[tuple[str, ...]] = ("pixel_values",)
+    """Model inputs made from pictures and videos."""
+    template_options: ClassVar[Mapping[str, Any]] = {}
+    """Variables of the chat template that must not be left to its defaults."""
+    takes_videos: ClassVar[bool] = False
+    """Whether a prompt may carry videos."""
+    has_pixel_limits: ClassVar[bool] = False
+    """Whether the processor resizes to an area between min_pixels and max_pixels."""
+    processor_settings: ClassVar[tuple[str, ...]] = ("size",)
+    """Attributes of the image processor that a run's record names."""
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
         self.tokenizer = processor.tokenizer
 
-    @abstractmethod
     def encode(self, sample: Sample, request: str) -> Prompt:
-        """The prompt of one sample: one call of the processor. `request` is the user's message."""
+        """The prompt of one sample: one call of the processor. `request` is the user's message.
 
-    @abstractmethod
+        Raises UserError for a picture that cannot be opened and for videos where the family takes none.
+        """
+        if sample.videos and not self.takes_videos:
+            raise UserError(
+                f"row {sample.id}, field videos: models of type {self.model_types[0]} take pictures only; "
+                "choose a Qwen-VL model or give the frames as pictures"
+            )
+        images = [
+            open_picture(image, f"row {sample.id}, image {record.index}")
+            for image, record in zip(sample.images, sample.records, strict=True)
+        ]
+        media = [{"type": "image"} for _ in images] + [{"type": "video"} for _ in sample.videos]
+        text = self.processor.apply_chat_template(
+            [{"role": "user", "content": [*media, {"type": "text", "text": request}]}],
+            add_generation_prompt=True,
+            tokenize=False,
+            **self.template_options,
+        )
+        inputs = self.process(text, images, sample.videos)
+        return Prompt(
+            sample=replace(sample, records=self.records(sample, inputs)),
+            text=text,
+            token_ids_P=inputs["input_ids"][0],
+            vision={
+                **{key: inputs[key][0] for key in self.token_inputs},
+                **{key: inputs[key] for key in self.vision_inputs if key in inputs},
+            },
+        )
+
+    def process(self, text: str, images: Sequence[Image.Image], videos: Sequence[Video]) -> Mapping[str, Tensor]:
+        """The processor's one call: input_ids [1, P], the token inputs [1, P] and the vision inputs."""
+        return self.processor(
+            text=[text],
+            images=[list(images)] if images else None,
+            add_special_tokens=False,  # the chat template has written them all
+            return_tensors="pt",
+        )
+
+    def records(self, sample: Sample, inputs: Mapping[str, Tensor]) -> tuple[ImageRecord, ...]:
+        """The pictures' records, with the size the model sees where a picture reaches it in one piece."""
+        return sample.records
+
     def collate(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
         """Model inputs of several prompts, left-padded to one length: input_ids, attention_mask [B, P] and vision."""
+        longest = max(len(prompt.token_ids_P) for prompt in prompts)
 
-    @abstractmethod
+        def padded(rows: list[Tensor], fill: int) -> Tensor:
+            return torch.stack([nn.functional.pad(row, (longest - len(row), 0), value=fill) for row in rows])
+
+        vision = [key for key in self.vision_inputs if any(key in p.vision for p in prompts)]
+        return {
+            "input_ids": padded([p.token_ids_P for p in prompts], self.tokenizer.pad_token_id),
+            "attention_mask": padded([torch.ones_like(p.token_ids_P) for p in prompts], 0),
+            **{key: padded([p.vision[key] for p in prompts], 0) for key in self.token_inputs},
+            **{key: torch.cat([p.vision[key] for p in prompts if key in p.vision]) for key in vision},
+        }
+
     def extend(self, prompt: Prompt, completion_T: Tensor) -> dict[str, Tensor]:
         """Model inputs of one prompt followed by one completion, as an ordinary forward takes them: [1, P + T]."""
+        types = {key: prompt.vision[key] for key in self.token_inputs}
+        return {
+            **prompt.vision,
+            "input_ids": torch.cat([prompt.token_ids_P, completion_T])[None],
+            **{key: torch.cat([row, row.new_zeros(len(completion_T))])[None] for key, row in types.items()},
+        }
 
-    @abstractmethod
     def positions(self, model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Position ids of collated prompts (last axes [B, P]) and the position after each prompt [B]."""
+        positions_BP = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        return positions_BP, positions_BP[:, -1] + 1
 
-    @abstractmethod
     def next_positions(self, start_N: Tensor, length: int) -> Tensor:
         """Position ids of `length` tokens that follow prompts whose next positions are `start_N`."""
+        return start_N[:, None] + torch.arange(length, device=start_N.device)
 
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What the processor does to pictures, for the run's record: pixel limits, patch size, backend."""
+        """What the processor does to pictures, for the run's record: sizes, patches, backend."""
+        image = self.processor.image_processor
+        values = {name: getattr(image, name) for name in self.processor_settings}
+        return {
+            "image_processor": type(image).__name__,
+            **{name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()},
+        }
 
     def part_of(self, parameter: str) -> Part:
         """The part a parameter belongs to, by its name in the transformers model."""
@@ -84,5 +174,6 @@ class Family(ABC):
         """
         vocabulary = model.get_output_embeddings().weight.shape[0]
         control = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        control |= {getattr(model.config, name) for name in MEDIA_TOKEN_IDS if hasattr(model.config, name)}
         allowed = {*self.stop_ids(model), *self.tokenizer.convert_tokens_to_ids(list(self.answer_tokens))}
         return sorted((control | set(range(len(self.tokenizer), vocabulary))) - allowed)

@@ -1,93 +1,71 @@
-"""What Qwen2-VL, Qwen2.5-VL and Qwen3-VL share: the processor's outputs, mRoPE positions and parameter names."""
+"""What the Qwen-VL families share: the processor's outputs, mRoPE positions, videos and parameter names."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+from PIL import Image
+from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.video_utils import VideoMetadata
 
-from vlmrl.geometry import Size
-from vlmrl.media.pictures import open_picture
+from vlmrl.geometry import ImageRecord, Size
 from vlmrl.models.families.base import Family
-from vlmrl.types import Prompt, Sample
+from vlmrl.types import Sample, Video
 
-VISION_KEYS = ("pixel_values", "image_grid_thw")
+TICKS_PER_SECOND = 1000
+"""Frame times reach the processor as whole numbers of ticks."""
 
 
 class QwenVL(Family):
-    """Base of the three Qwen-VL adapters; a subclass states model type and convention."""
+    """Base of the Qwen-VL adapters; a subclass states model type and convention."""
 
     merger_pattern = re.compile(r"(^|\.)visual\.(merger|deepstack_merger_list)\.")
     tower_pattern = re.compile(r"(^|\.)visual\.")
-    lora_targets = r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+    token_inputs = ("mm_token_type_ids",)
+    vision_inputs: ClassVar[tuple[str, ...]] = (
+        "pixel_values",
+        "image_grid_thw",
+        "pixel_values_videos",
+        "video_grid_thw",
+    )
+    takes_videos = True
+    has_pixel_limits = True
 
-    def encode(self, sample: Sample, request: str) -> Prompt:
-        images = [
-            open_picture(image, f"row {sample.id}, image {record.index}")
-            for image, record in zip(sample.images, sample.records, strict=True)
-        ]
-        content = [{"type": "image"} for _ in images] + [{"type": "text", "text": request}]
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    def __init__(self, processor: Any) -> None:
+        super().__init__(processor)
+        # as in qwen-vl-utils, the reference; the processor's own default is unset and about to change
+        processor.video_processor.cap_pixels_per_frame = True
+
+    def process(self, text: str, images: Sequence[Image.Image], videos: Sequence[Video]) -> Mapping[str, Tensor]:
+        return self.processor(
+            text=[text],
+            images=[list(images)] if images else None,
+            videos=[list(video.frames) for video in videos] or None,
+            video_metadata=[_metadata(video) for video in videos] or None,
+            do_sample_frames=False,
+            add_special_tokens=False,
+            return_tensors="pt",
         )
-        inputs = self.processor(text=[text], images=images or None, return_tensors="pt")
+
+    def records(self, sample: Sample, inputs: Mapping[str, Tensor]) -> tuple[ImageRecord, ...]:
         patch = self.processor.image_processor.patch_size
-        grids = inputs["image_grid_thw"].tolist() if images else []
-        records = tuple(
+        grids = inputs["image_grid_thw"].tolist() if sample.images else []
+        return tuple(
             replace(record, model=Size(width * patch, height * patch))
             for record, (_, height, width) in zip(sample.records, grids, strict=True)
         )
-        return Prompt(
-            sample=replace(sample, records=records),
-            text=text,
-            token_ids_P=inputs["input_ids"][0],
-            vision={
-                "mm_token_type_ids": inputs["mm_token_type_ids"][0],
-                **{key: inputs[key] for key in VISION_KEYS if key in inputs},
-            },
-        )
-
-    def collate(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
-        longest = max(len(prompt.token_ids_P) for prompt in prompts)
-
-        def padded(rows: list[Tensor], fill: int) -> Tensor:
-            return torch.stack([nn.functional.pad(row, (longest - len(row), 0), value=fill) for row in rows])
-
-        return {
-            "input_ids": padded([p.token_ids_P for p in prompts], self.tokenizer.pad_token_id),
-            "attention_mask": padded([torch.ones_like(p.token_ids_P) for p in prompts], 0),
-            "mm_token_type_ids": padded([p.vision["mm_token_type_ids"] for p in prompts], 0),
-            **{
-                key: torch.cat([p.vision[key] for p in prompts if key in p.vision])
-                for key in VISION_KEYS
-                if any(key in p.vision for p in prompts)
-            },
-        }
-
-    def extend(self, prompt: Prompt, completion_T: Tensor) -> dict[str, Tensor]:
-        types = prompt.vision["mm_token_type_ids"]
-        return {
-            **prompt.vision,
-            "input_ids": torch.cat([prompt.token_ids_P, completion_T])[None],
-            "mm_token_type_ids": torch.cat([types, types.new_zeros(len(completion_T))])[None],
-        }
 
     def positions(self, model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         rope_index: Any = next(m.get_rope_index for m in model.modules() if hasattr(m, "get_rope_index"))
-        positions, _ = rope_index(
-            inputs["input_ids"],
-            mm_token_type_ids=inputs["mm_token_type_ids"],
-            image_grid_thw=inputs.get("image_grid_thw"),
-            attention_mask=inputs["attention_mask"],
-        )
-        return positions, positions.amax(dim=(0, 2)) + 1
+        ignored = {"pixel_values", "pixel_values_videos"}
+        positions, _ = rope_index(**{key: value for key, value in inputs.items() if key not in ignored})
+        # the last token is text, so its position counts; a video's last frames may lie beyond it in time
+        return positions, positions[0, :, -1] + 1
 
     def next_positions(self, start_N: Tensor, length: int) -> Tensor:
-        steps = torch.arange(length, device=start_N.device)
-        return (start_N[:, None] + steps).expand(3, -1, -1)
+        return super().next_positions(start_N, length).expand(3, -1, -1)
 
     def settings(self) -> dict[str, Any]:
         image = self.processor.image_processor
@@ -98,3 +76,8 @@ class QwenVL(Family):
             "patch_size": image.patch_size,
             "merge_size": image.merge_size,
         }
+
+
+def _metadata(video: Video) -> VideoMetadata:
+    ticks = [round(second * TICKS_PER_SECOND) for second in video.seconds]
+    return VideoMetadata(total_num_frames=ticks[-1] + 1, fps=TICKS_PER_SECOND, frames_indices=ticks)
