@@ -12,8 +12,9 @@ class Convention:
 
     unit: Unit
     """Frame the family's numbers are in."""
-    notation: Literal["json", "qwen2_box_tokens"]
-    """json: {"point_2d": [x, y]}; qwen2_box_tokens: <|box_start|>(x,y)<|box_end|>."""
+    notation: Literal["json", "qwen2_box_tokens", "internvl_brackets"]
+    """json: {"point_2d": [x, y]}; qwen2_box_tokens: <|box_start|>(x,y)<|box_end|>; internvl_brackets: [[x, y]], with
+    <box>...</box> around a box."""
 
     def frame(self, record: ImageRecord) -> Frame:
         """The frame in which this family answers about one picture."""
