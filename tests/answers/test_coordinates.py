@@ -13,7 +13,8 @@ from vlmrl.types import PromptMode, Unparsed
 QWEN3 = Convention(Unit.NORM1000, "json")
 QWEN2_5 = Convention(Unit.MODEL, "json")
 QWEN2 = Convention(Unit.NORM1000, "qwen2_box_tokens")
-CONVENTIONS = (QWEN3, QWEN2_5, QWEN2)
+INTERNVL = Convention(Unit.NORM1000, "internvl_brackets")
+CONVENTIONS = (QWEN3, QWEN2_5, QWEN2, INTERNVL)
 
 RECORD = ImageRecord(0, Size(2000, 500), Size(1008, 252))
 FRAME = RECORD.frame(Unit.ORIGINAL)
@@ -78,6 +79,7 @@ def test_a_rendered_box_parses_back(
         (QWEN3, '{"point_2d": [250, 400]}', '{"bbox_2d": [200, 200, 300, 600]}'),
         (QWEN2_5, '{"point_2d": [252, 101]}', '{"bbox_2d": [202, 50, 302, 151]}'),
         (QWEN2, "<|box_start|>(250,400)<|box_end|>", "<|box_start|>(200,200),(300,600)<|box_end|>"),
+        (INTERNVL, "[[250, 400]]", "<box>[[200, 200, 300, 600]]</box>"),
     ],
 )
 def test_notation_of_each_family(convention: Convention, point: str, box: str) -> None:
@@ -219,6 +221,38 @@ def test_accepted_box_tokens(text: str) -> None:
 )
 def test_refused_box_tokens(text: str) -> None:
     assert isinstance(parsed(text, convention=QWEN2), Unparsed)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("[[250, 400]]", POINT),
+        ("<ref>save</ref>[[250,400]]", POINT),
+        ("<box>[[200, 200, 300, 600]]</box>", BOX),
+        ("<ref>the save button</ref> <box>[[200,200,300.0,600]]</box>", BOX),
+    ],
+)
+def test_accepted_internvl_brackets(text: str, answer: CoordinateAnswer) -> None:
+    expected = {POINT: Point(500, 200, FRAME), BOX: Box(400, 100, 600, 300, FRAME)}
+    assert parsed(text, answer, INTERNVL) == expected[answer]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[250, 400]",
+        "[[250, 400], [1, 2]]",
+        "<box>[[250, 400]]</box>",
+        "[[200, 200, 300, 600]]",
+        "<box>[[200, 200, 300, 600], [1, 2, 3, 4]]</box>",
+        "<box>[[200, 200, 300, 600]]</box><box>[[1, 2, 3, 4]]</box>",
+        "<box>[[300, 200, 200, 600]]</box>",
+        "<box>[[200, 200, 300, 1001]]</box>",
+    ],
+)
+@pytest.mark.parametrize("answer", [POINT, BOX])
+def test_refused_internvl_brackets(text: str, answer: CoordinateAnswer) -> None:
+    assert isinstance(parsed(text, answer, INTERNVL), Unparsed)
 
 
 GOOD, OTHER = '{"point_2d": [250, 400]}', '{"point_2d": [0, 0]}'

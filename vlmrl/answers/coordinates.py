@@ -17,6 +17,7 @@ One strict rule set for training, evaluation and data checks:
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +27,37 @@ from vlmrl.geometry import Box, Frame, FrameError, ImageRecord, Point, Unit
 from vlmrl.types import PromptMode, Unparsed
 
 NUMBER = r"\s*([-+]?[0-9]{1,9}(?:\.[0-9]{1,9})?)\s*"
-PAIR = rf"\({NUMBER},{NUMBER}\)"
-NAME = r"(?:<\|object_ref_start\|>[^<]*<\|object_ref_end\|>\s*)?"
-QWEN2_POINT = re.compile(rf"{NAME}<\|box_start\|>{PAIR}<\|box_end\|>")
-QWEN2_BOX = re.compile(rf"{NAME}<\|box_start\|>{PAIR},{PAIR}<\|box_end\|>")
+
+
+@dataclass(frozen=True)
+class Markup:
+    """A notation other than JSON: what stands around the numbers, `{}`, of a point and of a box."""
+
+    point: str
+    box: str
+    name: str
+    """Regular expression of the target's name, which a model may write first."""
+
+    def template(self, count: int) -> str:
+        """The notation of an answer of two or four numbers."""
+        return self.point if count == 2 else self.box
+
+    def parse(self, block: str, count: int) -> list[float] | None:
+        """The numbers, or None if the text is not in this notation. Space around a number is free."""
+        template = re.escape(self.template(count)).replace(r"\ ", "").replace(r"\{\}", NUMBER)
+        match = re.fullmatch(rf"(?:{self.name}\s*)?{template}", block)
+        return match and [float(number) for number in match.groups()]
+
+
+MARKUP = {
+    "qwen2_box_tokens": Markup(
+        point="<|box_start|>({},{})<|box_end|>",
+        box="<|box_start|>({},{}),({},{})<|box_end|>",
+        name=r"<\|object_ref_start\|>[^<]*<\|object_ref_end\|>",
+    ),
+    "internvl_brackets": Markup(point="[[{}, {}]]", box="<box>[[{}, {}, {}, {}]]</box>", name=r"<ref>[^<]*</ref>"),
+}
+"""How the notations of `Convention` that are not JSON are written."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +66,12 @@ class CoordinateAnswer:
 
     key: str
     names: tuple[str, ...]
-    pattern: re.Pattern[str]
 
     def request(self, convention: Convention) -> str:
         """The sentence that asks the model for this format."""
         if convention.notation == "json":
             return f'Answer with JSON only: {{"{self.key}": [{", ".join(self.names)}]}}'
-        return f"Answer only with {self._box_tokens(self.names)}"
+        return f"Answer only with {self._markup(self.names, convention)}"
 
     def render(self, gold: Point | Box, convention: Convention, record: ImageRecord) -> str:
         """The text a model of this family should write for `gold`; a point answer to a box target is its centre."""
@@ -52,7 +79,7 @@ class CoordinateAnswer:
         numbers = convention.coordinates(value, record)
         if convention.notation == "json":
             return json.dumps({self.key: list(numbers)})
-        return self._box_tokens(tuple(map(str, numbers)))
+        return self._markup(numbers, convention)
 
     def parse(
         self, text: str, convention: Convention, record: ImageRecord, mode: PromptMode = PromptMode.DIRECT
@@ -61,7 +88,7 @@ class CoordinateAnswer:
         block = answer_block(text, mode)
         if isinstance(block, Unparsed):
             return block
-        numbers = self._from_json(block) if convention.notation == "json" else self._from_box_tokens(block)
+        numbers = self._from_json(block) if convention.notation == "json" else self._from_markup(block, convention)
         if isinstance(numbers, Unparsed):
             return numbers
         frame = convention.frame(record)
@@ -91,16 +118,13 @@ class CoordinateAnswer:
             return Unparsed(f'"{self.key}" must be a list of {len(self.names)} numbers')
         return [float(n) if abs(n) < 1e9 else 1e9 for n in numbers]
 
-    def _from_box_tokens(self, block: str) -> list[float] | Unparsed:
-        match = self.pattern.fullmatch(block)
-        if match is None:
-            return Unparsed(f"expected {self._box_tokens(self.names)}")
-        return [float(n) for n in match.groups()]
+    def _from_markup(self, block: str, convention: Convention) -> list[float] | Unparsed:
+        numbers = MARKUP[convention.notation].parse(block, len(self.names))
+        return Unparsed(f"expected {self._markup(self.names, convention)}") if numbers is None else numbers
 
     @staticmethod
-    def _box_tokens(values: tuple[str, ...]) -> str:
-        pairs = ",".join(f"({x},{y})" for x, y in zip(values[::2], values[1::2], strict=True))
-        return f"<|box_start|>{pairs}<|box_end|>"
+    def _markup(values: Sequence[object], convention: Convention) -> str:
+        return MARKUP[convention.notation].template(len(values)).format(*values)
 
 
 def _typed(numbers: list[float], frame: Frame) -> Point | Box:
@@ -111,5 +135,5 @@ def _typed(numbers: list[float], frame: Frame) -> Point | Box:
     return Box(x1, y1, x2, y2, frame)
 
 
-POINT = CoordinateAnswer("point_2d", ("x", "y"), QWEN2_POINT)
-BOX = CoordinateAnswer("bbox_2d", ("x1", "y1", "x2", "y2"), QWEN2_BOX)
+POINT = CoordinateAnswer("point_2d", ("x", "y"))
+BOX = CoordinateAnswer("bbox_2d", ("x1", "y1", "x2", "y2"))
