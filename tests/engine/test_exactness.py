@@ -4,83 +4,41 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
-from tests.random_models import FAMILIES, save_random_model
+from tests.engine.groups import TEMPERATURE, assert_engines_agree, prompts_of_two_sizes, ragged_completions
+from tests.random_models import FAMILIES
 from vlmrl.config import LoraConfig, ModelConfig
-from vlmrl.engine.base import Engine
 from vlmrl.engine.naive import NaiveEngine
 from vlmrl.engine.sampling import SamplingSettings
 from vlmrl.engine.self_check import require_agreement
 from vlmrl.engine.shared import SharedEngine
 from vlmrl.errors import UserError
-from vlmrl.geometry import Box, ImageRecord, Size, Unit
-from vlmrl.models.load import Policy, load_policy
-from vlmrl.types import Prompt, Sample
+from vlmrl.models.load import load_policy
 
 CPU = torch.device("cpu")
-TEMPERATURE = 1.2
 SETTINGS = SamplingSettings(temperature=TEMPERATURE, max_tokens=7)
 
 
-@pytest.fixture(scope="session")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {family: save_random_model(family, tmp_path_factory.mktemp(family)) for family in FAMILIES}
-
-
-def prompts_of_two_sizes(policy: Policy) -> list[Prompt]:
-    prompts = []
-    for i, (width, height) in enumerate([(96, 160), (130, 70)]):
-        noise = torch.randint(0, 255, (height, width, 3), generator=torch.Generator().manual_seed(i), dtype=torch.uint8)
-        record = ImageRecord(0, Size(width, height))
-        gold = Box(0, 0, 9, 9, record.frame(Unit.ORIGINAL))
-        sample = Sample(f"row-{i}", (Image.fromarray(noise.numpy()),), (record,), "click it" * (i + 1), gold)
-        prompts.append(policy.family.encode(sample, sample.question))
-    assert len(prompts[0].token_ids_P) != len(prompts[1].token_ids_P)
-    return prompts
-
-
-def ragged_completions(policy: Policy) -> list[list[list[int]]]:
-    allowed = torch.nonzero(~policy.banned_V)[:, 0]
-    generator = torch.Generator().manual_seed(5)
-    draw = lambda length: allowed[torch.randint(len(allowed), (length,), generator=generator)].tolist()  # noqa: E731
-    return [[draw(6), draw(1), draw(4)], [draw(2), draw(5), draw(3)]]
-
-
-def gradients(engine: Engine, prompts: list[Prompt], completions: list[list[list[int]]]) -> tuple[torch.Tensor, dict]:
-    model = engine.policy.model
-    model.zero_grad()
-    scored = engine.logprobs(prompts, completions, TEMPERATURE)
-    weights = torch.linspace(-1, 2, scored.logprobs_NT.numel()).reshape(scored.logprobs_NT.shape)
-    (scored.logprobs_NT * weights).sum().backward()
-    grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    return scored.logprobs_NT.detach(), grads
+TRAINED = {
+    "full": {},
+    "frozen-tower": {"train_tower": False},
+    "language-only": {"train_tower": False, "train_merger": False},
+    "lora": {"lora": LoraConfig(rank=4)},
+}
+"""Which parts of the model are trained."""
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
-@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("trained", TRAINED)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_shared_equals_naive(checkpoints: dict[str, Path], family: str, lora: bool, checkpointing: bool) -> None:
-    config = ModelConfig(
-        path=str(checkpoints[family]), lora=LoraConfig(rank=4 if lora else 0), gradient_checkpointing=checkpointing
-    )
+def test_shared_equals_naive(checkpoints: dict[str, Path], family: str, trained: str, checkpointing: bool) -> None:
+    config = ModelConfig(path=str(checkpoints[family]), gradient_checkpointing=checkpointing, **TRAINED[trained])
     policy = load_policy(config, CPU, trainable=True)
-    if lora:
-        with torch.no_grad():  # adapters start at zero, which would hide half of them from the comparison
-            for name, parameter in policy.model.named_parameters():
-                if "lora_B" in name:
-                    parameter.normal_(0, 0.1)
-    prompts, completions = prompts_of_two_sizes(policy), ragged_completions(policy)
-    shared, shared_grads = gradients(SharedEngine(policy, 10_000), prompts, completions)
-    naive, naive_grads = gradients(NaiveEngine(policy, 10_000), prompts, completions)
-    assert (shared - naive).abs().max() < 1e-5
-    assert naive.abs().max() > 1
-    trainable = {name for name, p in policy.model.named_parameters() if p.requires_grad}
-    assert set(shared_grads) == set(naive_grads) == trainable
-    total = torch.sqrt(sum(g.square().sum() for g in naive_grads.values()))
-    for name, oracle in naive_grads.items():
-        error = (shared_grads[name] - oracle).norm()
-        assert error <= 1e-5 * oracle.norm() + 1e-7 * total, f"{name}: {error / oracle.norm():.1e}"
+    with torch.no_grad():  # adapters start at zero, which would hide half of them from the comparison
+        for name, parameter in policy.model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.1)
+    assert_engines_agree(policy, prompts_of_two_sizes(policy), ragged_completions(policy))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

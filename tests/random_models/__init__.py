@@ -42,6 +42,8 @@ def save_random_model(
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
                 parameter.normal_(0, 0.5 if "embed_tokens" in name else parameter[0].numel() ** -0.5)
+            elif name.endswith("A_log"):
+                parameter.uniform_(-5, -1)  # slow decay, so that completions depend on the whole prompt's state
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     model.save_pretrained(folder)

@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers import PretrainedConfig
 from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionCacheLayerMixin
 
+from vlmrl.errors import UserError
+
 KeysValues = tuple[Tensor, Tensor]
 
 
@@ -141,15 +143,14 @@ def _empty_layer(kind: str, config: PretrainedConfig) -> Slot:
             return SlidingLayer(config.sliding_window)
         case "linear_attention":
             return LinearLayer()
-        case _:
+        case "full_attention":
             return TwoSlotLayer()
+        case _:
+            raise UserError(f"branches cannot continue layers of type {kind}; train with engine.kind=naive")
 
 
 class TwoSlotCache(Cache):
     """Cache of a decoder, one two-slot layer for each of its layers."""
-
-    LAYER_TYPES = frozenset({"full_attention", "sliding_attention", "linear_attention"})
-    """Kinds of layers whose state branches can continue from."""
 
     def __init__(self, layers: list[Slot]) -> None:
         super().__init__(layers=list(layers))
@@ -157,7 +158,7 @@ class TwoSlotCache(Cache):
 
     @classmethod
     def empty(cls, config: PretrainedConfig) -> "TwoSlotCache":
-        """The cache of a prompt pass; `config` is the language model's."""
+        """The cache of a prompt pass; `config` is the language model's. Raises UserError for unknown layer types."""
         kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
         return cls([_empty_layer(kind, config) for kind in kinds])
 
