@@ -1,5 +1,6 @@
 """What the families differ in: media in a prompt, tokens, parts, layers; through the adapters and the engines."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,6 +177,20 @@ def test_unknown_kinds_of_layers_are_refused(checkpoints: dict[str, Path]) -> No
     config.layer_types = ["chunked_attention"] * 3
     with pytest.raises(UserError, match=r"chunked_attention.*engine\.kind=naive"):
         TwoSlotCache.empty(config)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_runs_record_can_hold_the_processors_settings(checkpoints: dict[str, Path], family: str) -> None:
+    assert json.loads(json.dumps(load(checkpoints[family], trainable=False).family.settings()))["image_processor"]
+
+
+def test_a_router_loss_is_refused(tmp_path: Path, checkpoints: dict[str, Path]) -> None:
+    policy = load(checkpoints["qwen3_vl_moe"], trainable=False)
+    policy.model.config.text_config.output_router_logits = True
+    policy.model.save_pretrained(tmp_path)
+    policy.family.processor.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="balancing loss"):
+        load(tmp_path)
 
 
 def test_dropout_is_refused(tmp_path: Path, checkpoints: dict[str, Path]) -> None:

@@ -11,7 +11,7 @@ from tests.random_models.gemma3 import gemma3
 from tests.random_models.idefics3 import idefics3, smolvlm
 from tests.random_models.internvl import internvl
 from tests.random_models.llava_onevision import llava_onevision
-from tests.random_models.qwen import qwen2_5_vl, qwen2_vl, qwen3_5, qwen3_vl
+from tests.random_models.qwen import qwen2_5_vl, qwen2_vl, qwen3_5, qwen3_5_moe, qwen3_vl, qwen3_vl_moe
 
 Builder = Callable[[Size], tuple[PreTrainedModel, ProcessorMixin]]
 
@@ -20,6 +20,8 @@ QWEN_FAMILIES: dict[str, Builder] = {
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
     "qwen3_5": qwen3_5,
+    "qwen3_vl_moe": qwen3_vl_moe,
+    "qwen3_5_moe": qwen3_5_moe,
 }
 FAMILIES: dict[str, Builder] = {
     **QWEN_FAMILIES,

@@ -16,12 +16,18 @@ from transformers import (
     Qwen2VLVideoProcessor,
     Qwen3_5Config,
     Qwen3_5ForConditionalGeneration,
+    Qwen3_5MoeConfig,
+    Qwen3_5MoeForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
 )
 
 from tests.random_models.common import Size, language_model
 from vlmrl.paths import tiny_model_dir
+
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 
 
 def _shipped_processor() -> Any:
@@ -96,19 +102,29 @@ def qwen2_5_vl(size: Size) -> tuple[PreTrainedModel, ProcessorMixin]:
     return Qwen2_5_VLForConditionalGeneration(config), processor
 
 
-def qwen3_vl(size: Size) -> tuple[PreTrainedModel, ProcessorMixin]:
+def _qwen3_vl(size: Size, config_class: type, **text_settings: Any) -> tuple[Any, ProcessorMixin]:
     processor = _shipped_processor()
-    text = _language_model(size, processor.tokenizer) | {"head_dim": size.hidden // 4}
+    text = _language_model(size, processor.tokenizer) | {"head_dim": size.hidden // 4, **text_settings}
     text["rope_parameters"]["mrope_interleaved"] = True
-    config = Qwen3VLConfig(
+    config = config_class(
         text_config=text,
         vision_config=_tower(size, depth=3, patch_size=16, num_position_embeddings=64, deepstack_visual_indexes=[0, 1]),
         **_placeholders(processor.tokenizer),
     )
+    return config, processor
+
+
+def qwen3_vl(size: Size) -> tuple[PreTrainedModel, ProcessorMixin]:
+    config, processor = _qwen3_vl(size, Qwen3VLConfig)
     return Qwen3VLForConditionalGeneration(config), processor
 
 
-def qwen3_5(size: Size) -> tuple[PreTrainedModel, ProcessorMixin]:
+def qwen3_vl_moe(size: Size) -> tuple[PreTrainedModel, ProcessorMixin]:
+    config, processor = _qwen3_vl(size, Qwen3VLMoeConfig, **EXPERTS)
+    return Qwen3VLMoeForConditionalGeneration(config), processor
+
+
+def _qwen3_5(size: Size, config_class: type, **text_settings: Any) -> tuple[Any, ProcessorMixin]:
     processor = _shipped_processor()
     kinds = ["full_attention" if layer == 1 else "linear_attention" for layer in range(size.layers)]
     text = _language_model(size, processor.tokenizer) | {
@@ -118,15 +134,26 @@ def qwen3_5(size: Size) -> tuple[PreTrainedModel, ProcessorMixin]:
         "linear_num_value_heads": 4,
         "linear_key_head_dim": 16,
         "linear_value_head_dim": 16,
+        **text_settings,
     }
     text["rope_parameters"] |= {
         "mrope_interleaved": True,
         "mrope_section": [2, 1, 1],
         "partial_rotary_factor": 0.25,
     }
-    config = Qwen3_5Config(
+    config = config_class(
         text_config=text,
         vision_config=_tower(size, patch_size=16, num_position_embeddings=64),
         **_placeholders(processor.tokenizer),
     )
+    return config, processor
+
+
+def qwen3_5(size: Size) -> tuple[PreTrainedModel, ProcessorMixin]:
+    config, processor = _qwen3_5(size, Qwen3_5Config)
     return Qwen3_5ForConditionalGeneration(config), processor
+
+
+def qwen3_5_moe(size: Size) -> tuple[PreTrainedModel, ProcessorMixin]:
+    config, processor = _qwen3_5(size, Qwen3_5MoeConfig, **EXPERTS, shared_expert_intermediate_size=32)
+    return Qwen3_5MoeForConditionalGeneration(config), processor

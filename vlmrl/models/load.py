@@ -97,6 +97,7 @@ def load_policy(config: ModelConfig, device: torch.device, *, trainable: bool, a
     source, adapter = _base_and_adapter(config, adapter)
     family, model_config = _load_family(source, config)
     _require_no_dropout(model_config, source)
+    _require_no_router_loss(model_config, source)
     on_gpu = device.type == "cuda"
     dtypes = {"auto": torch.bfloat16 if on_gpu else torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
     compute_dtype = dtypes[config.dtype]
@@ -164,6 +165,14 @@ def _require_no_dropout(model_config: Any, source: str) -> None:
                     f"model {source}: {part}{name} is {value}; set it to 0 in config.json, or sampling and update see "
                     "different models"
                 )
+
+
+def _require_no_router_loss(model_config: Any, source: str) -> None:
+    if getattr(model_config.get_text_config(decoder=True), "output_router_logits", False):
+        raise UserError(
+            f"model {source}: text_config.output_router_logits is true; set it to false in config.json, because the "
+            "router's balancing loss would count a shared prompt's tokens once and not once per completion"
+        )
 
 
 def _load_processor(source: str, config: ModelConfig, family: type[Family]) -> Any:

@@ -149,11 +149,8 @@ class Family(ABC):
     def settings(self) -> dict[str, Any]:
         """What the processor does to pictures, for the run's record: sizes, patches, backend."""
         image = self.processor.image_processor
-        values = {name: getattr(image, name) for name in self.processor_settings}
-        return {
-            "image_processor": type(image).__name__,
-            **{name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()},
-        }
+        values = image.to_dict()
+        return {"image_processor": type(image).__name__, **{name: values.get(name) for name in self.processor_settings}}
 
     def part_of(self, parameter: str) -> Part:
         """The part a parameter belongs to, by its name in the transformers model."""

@@ -1,4 +1,4 @@
-"""Qwen3.5-VL: three of four layers are linear attention; JSON answers in 0-1000 of the picture.
+"""Qwen3.5-VL, dense and MoE: three of four layers are linear attention; JSON answers in 0-1000 of the picture.
 
 The convention is Qwen3-VL's: no source states one for this generation.
 """
@@ -12,10 +12,10 @@ from vlmrl.models.families.qwen_vl import QwenVL
 
 
 class Qwen35VL(QwenVL):
-    model_types = ("qwen3_5",)
+    model_types = ("qwen3_5", "qwen3_5_moe")
     convention = Convention(Unit.NORM1000, "json")
     lora_targets = (
-        r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj"
+        r".*language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(shared_expert\.)?(gate|up|down)_proj"
         r"|linear_attn\.(in_proj_(qkv|z|b|a)|out_proj))"
     )
     # the template would open a think block inside the prompt, where no completion could contain it
