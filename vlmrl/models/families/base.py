@@ -171,6 +171,6 @@ class Family(ABC):
         """
         vocabulary = model.get_output_embeddings().weight.shape[0]
         control = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
-        control |= {getattr(model.config, name) for name in MEDIA_TOKEN_IDS if hasattr(model.config, name)}
+        control |= {getattr(model.config, name, None) for name in MEDIA_TOKEN_IDS} - {None}
         allowed = {*self.stop_ids(model), *self.tokenizer.convert_tokens_to_ids(list(self.answer_tokens))}
         return sorted((control | set(range(len(self.tokenizer), vocabulary))) - allowed)
