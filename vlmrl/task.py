@@ -15,10 +15,11 @@ class Clicking(Task):
 import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
+from vlmrl.answers.attack import Attack
 from vlmrl.answers.convention import Convention
 from vlmrl.answers.coordinates import POINT, CoordinateAnswer
 from vlmrl.errors import UserError
@@ -27,6 +28,7 @@ from vlmrl.types import Answer, Finish, Group, PromptMode, Rollout, Sample, Scor
 Split = Literal["train", "held_out"]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+THOUGHT = "<think>{}</think><answer>{}</answer>"
 THINK_REQUEST = "First think inside <think></think>, then put the answer inside <answer></answer>."
 
 
@@ -96,13 +98,26 @@ class Task:
     def render(self, sample: Sample, convention: Convention) -> str:
         """The completion that answers `sample` perfectly, in the family's convention."""
         answer = self.answer_type.render(sample.gold, convention, sample.records[0])
-        return f"<think></think><answer>{answer}</answer>" if sample.mode is PromptMode.THINK else answer
+        return THOUGHT.format("", answer) if sample.mode is PromptMode.THINK else answer
 
     def parse(self, text: str, finish: Finish, sample: Sample, convention: Convention) -> Answer | Unparsed:
         """The typed answer of a completion in original pixels. A truncated completion is no answer."""
         if finish is Finish.LENGTH:
             return Unparsed("truncated: the completion reached the token limit")
         return self.answer_type.parse(text, convention, sample.records[0], sample.mode)
+
+    def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
+        """Completions that must not pay on this row. A task that knows a hack of its own adds it here."""
+        gold = self.answer_type.render(sample.gold, convention, sample.records[0])
+        attacks = [
+            Attack("an empty completion", ""),
+            Attack("gold inside the thoughts", THOUGHT.format(gold, "")),
+            Attack("gold after an empty answer", THOUGHT.format("", "") + gold),
+        ]
+        for attack in self.answer_type.attacks(sample.gold, convention, sample.records[0]):
+            thinks = sample.mode is PromptMode.THINK
+            attacks.append(replace(attack, text=THOUGHT.format("", attack.text) if thinks else attack.text))
+        return attacks
 
     @classmethod
     def rewards(cls) -> dict[str, RewardSpec]:

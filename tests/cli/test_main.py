@@ -195,8 +195,8 @@ def test_exit_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("ok", [True, False])
 def test_check_tells_by_its_exit_code(ok: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = SimpleNamespace(ok=ok, print=lambda: None)
-    monkeypatch.setitem(sys.modules, "vlmrl.check", SimpleNamespace(check=lambda config: found))
+    found = SimpleNamespace(ok=ok, print=lambda: None, record=dict)
+    monkeypatch.setitem(sys.modules, "vlmrl.checks.run", SimpleNamespace(check=lambda config: found))
     assert main(["check"]) == (0 if ok else 2)
 
 

@@ -15,17 +15,19 @@ One strict rule set for training, evaluation and data checks:
 | decimals                                              | the answer, not rounded    |
 """
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from vlmrl.answers.attack import Attack
 from vlmrl.answers.completion import answer_block, parse_json
 from vlmrl.answers.convention import Convention
 from vlmrl.geometry import Box, Frame, FrameError, ImageRecord, Point, Unit
 from vlmrl.types import PromptMode, Unparsed
 
+GRID = 10
+"""Boxes per side of the grid that an attack covers the picture with."""
 NUMBER = r"\s*([-+]?[0-9]{1,9}(?:\.[0-9]{1,9})?)\s*"
 
 
@@ -69,17 +71,12 @@ class CoordinateAnswer:
 
     def request(self, convention: Convention) -> str:
         """The sentence that asks the model for this format."""
-        if convention.notation == "json":
-            return f'Answer with JSON only: {{"{self.key}": [{", ".join(self.names)}]}}'
-        return f"Answer only with {self._markup(self.names, convention)}"
+        written = self._written(self.names, convention)
+        return f"Answer with JSON only: {written}" if convention.notation == "json" else f"Answer only with {written}"
 
     def render(self, gold: Point | Box, convention: Convention, record: ImageRecord) -> str:
         """The text a model of this family should write for `gold`; a point answer to a box target is its centre."""
-        value = gold.center if isinstance(gold, Box) and len(self.names) == 2 else gold
-        numbers = convention.coordinates(value, record)
-        if convention.notation == "json":
-            return json.dumps({self.key: list(numbers)})
-        return self._markup(numbers, convention)
+        return self._written(convention.coordinates(self._asked(gold), record), convention)
 
     def parse(
         self, text: str, convention: Convention, record: ImageRecord, mode: PromptMode = PromptMode.DIRECT
@@ -101,6 +98,50 @@ class CoordinateAnswer:
         except FrameError as error:
             return Unparsed(str(error))
         return value.to(record.frame(Unit.ORIGINAL))
+
+    def attacks(self, gold: Point | Box, convention: Convention, record: ImageRecord) -> list[Attack]:
+        """Guesses that do not look at the picture, and ways to answer several things at once."""
+        original = record.frame(Unit.ORIGINAL)
+        whole = Box(0.0, 0.0, original.width, original.height, original)
+        right, value = self.render(gold, convention, record), self._asked(gold)
+        attacks = [
+            Attack(
+                "the picture's centre" if isinstance(value, Point) else "the whole picture",
+                self.render(whole, convention, record),
+                guess=True,
+            ),
+            Attack("a grid of guesses", self._several(self._grid(original, convention, record), convention)),
+            Attack("gold three times", self._several([right] * 3, convention)),
+            Attack("the format without numbers", self._written(self.names, convention)),
+        ]
+        if isinstance(value, Box):
+            x1, y1, x2, y2 = convention.coordinates(value, record)
+            attacks.append(Attack("swapped corners", self._written((x2, y2, x1, y1), convention)))
+        if convention.frame(record).width != original.width:
+            stored = replace(convention, unit=Unit.ORIGINAL).coordinates(value, record)
+            attacks.append(Attack("gold in stored pixels", self._written(stored, convention), guess=True))
+        return attacks
+
+    def _asked(self, gold: Point | Box) -> Point | Box:
+        """The gold answer in the asked form: a point answer to a box target is its centre."""
+        return gold.center if isinstance(gold, Box) and len(self.names) == 2 else gold
+
+    def _grid(self, original: Frame, convention: Convention, record: ImageRecord) -> list[str]:
+        width, height = original.width / GRID, original.height / GRID
+        corners = [(column * width, row * height) for row in range(GRID) for column in range(GRID)]
+        boxes = [
+            Box(x, y, min(x + width, original.width), min(y + height, original.height), original) for x, y in corners
+        ]
+        return [self.render(box, convention, record) for box in boxes]
+
+    def _written(self, values: Sequence[object], convention: Convention) -> str:
+        if convention.notation == "json":
+            return f'{{"{self.key}": [{", ".join(map(str, values))}]}}'
+        return self._markup(values, convention)
+
+    @staticmethod
+    def _several(answers: Sequence[str], convention: Convention) -> str:
+        return f"[{', '.join(answers)}]" if convention.notation == "json" else "".join(answers)
 
     def _from_json(self, block: str) -> list[float] | Unparsed:
         value: Any = parse_json(block)

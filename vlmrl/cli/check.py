@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from vlmrl.cli.json_file import add_json_flag, write_json
 from vlmrl.cli.settings import MODEL, TASK, Flag, add_settings
 
 if TYPE_CHECKING:
@@ -10,7 +11,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Check rows before spending hours on them: every picture decodes, every box lies inside its picture, the right answer
-written in the model's own format parses back and earns full marks, and an empty answer earns none.
+written in the model's own format parses back and earns full marks, and completions that do not answer (empty, a grid
+of guesses, the answer inside the thoughts, ...) earn nothing. Prints what each of them earns from the real rewards.
+With data.held_out=PATH, pictures that are in both files are found too.
 """
 EXAMPLES = """\
 examples:
@@ -34,12 +37,14 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         allow_abbrev=False,
     )
     add_settings(parser, FLAGS)
+    add_json_flag(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, config: "Config") -> int:
-    from vlmrl.check import check
+    from vlmrl.checks.run import check
 
     found = check(config)
     found.print()
+    write_json(args.json, found.record())
     return 0 if found.ok else 2

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vlmrl.algorithms.presets import Algorithm, choose_algorithm
-from vlmrl.check import require_sound_pictures, require_sound_rows
+from vlmrl.checks.run import require_sound_pictures, require_sound_rows
 from vlmrl.config import Config
 from vlmrl.engine.base import Engine
 from vlmrl.engine.naive import NaiveEngine

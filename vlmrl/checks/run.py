@@ -1,0 +1,169 @@
+"""`vlmrl check`, and the quick version of it that every training run starts with.
+
+Every picture is decoded; every row's gold answer is written in the model's own convention, parsed back and scored by
+the task's real rewards and metrics, and so are completions that must not pay. This catches wrong coordinate frames,
+targets that the model's resolution cannot express, leaks between splits, and rewards that give something for nothing,
+before any GPU time is spent.
+"""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.progress import track
+
+from vlmrl.answers.attack import Attack
+from vlmrl.checks.report import CheckReport, means
+from vlmrl.checks.rows import RowCheck, overpaid
+from vlmrl.config import Config
+from vlmrl.errors import UserError
+from vlmrl.media.pictures import open_picture, picture_key
+from vlmrl.models.families import Family
+from vlmrl.models.load import load_family
+from vlmrl.registry import find_task
+from vlmrl.task import Task, reward_weights
+from vlmrl.training.data import load_rows
+from vlmrl.types import Prompt, Sample
+
+SYNTHETIC_ROWS = 200
+"""Rows that are checked of a synthetic generator."""
+QUICK_ROWS = 64
+"""Rows whose answers are scored before training."""
+QUICK_PICTURES = 500
+"""Pictures that are decoded before training."""
+
+Key = Path | bytes | int
+
+
+def check(config: Config) -> CheckReport:
+    """Checks every row of the configured data (or the first rows of the task's generator)."""
+    task = find_task(config.task.name).create(config.task.options)
+    family = load_family(config.model)
+    if config.data.train is None:
+        rows, data = task.synthetic("train", SYNTHETIC_ROWS, config.run.seed), "synthetic"
+    else:
+        rows, data = load_rows(task, config.data.train), config.data.train
+    report = CheckReport(config.task.name, config.model.path, data)
+    found = list(track(rows, "reading rows", transient=True))
+    report.problems += _damaged_pictures(found)
+    report.problems += _repeated_ids(found)
+    report.notes += _repeated_questions(found)
+    _check_answers(report, task, family, found, config.task.weights)
+    if config.data.held_out is not None:
+        report.problems += _leaks(found, load_rows(task, config.data.held_out))
+    return report
+
+
+def require_sound_rows(task: Task, family: Family, rows: Sequence[Sample], weights: dict[str, float]) -> None:
+    """The quick check before training, on some rows spread over the data. Raises UserError for the first problem."""
+    report = CheckReport("", "", "")
+    _check_answers(report, task, family, _spread(rows, QUICK_ROWS), weights)
+    if not report.ok:
+        more = f" ({len(report.problems)} problems in {report.rows} checked rows)" if len(report.problems) > 1 else ""
+        raise UserError(f"{report.problems[0]}{more}; `vlmrl check` lists every row")
+
+
+def require_sound_pictures(rows: Sequence[Sample]) -> None:
+    """Decodes the pictures of a data file (a few hundred of a large one). Raises UserError for the first bad one."""
+    damaged = _damaged_pictures(rows, QUICK_PICTURES)
+    if damaged:
+        raise UserError(damaged[0])
+
+
+def _damaged_pictures(rows: Iterable[Sample], limit: int | None = None) -> list[str]:
+    distinct = {
+        picture_key(image): (image, f"row {row.id}, image {i}") for row in rows for i, image in enumerate(row.images)
+    }
+    chosen = _spread(list(distinct.values()), limit or len(distinct))
+
+    def fault(picture: tuple[Path | bytes | Image.Image, str]) -> str | None:
+        try:
+            open_picture(*picture)
+        except UserError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        faults = list(track(pool.map(fault, chosen), "decoding pictures", total=len(chosen), transient=True))
+    return [message for message in faults if message is not None]
+
+
+def _check_answers(
+    report: CheckReport, task: Task, family: Family, rows: Sequence[Sample], weights: dict[str, float]
+) -> None:
+    all_weights = reward_weights(task, weights)
+    outcomes: dict[str, list[Any]] = {}
+    attacks: dict[str, Attack] = {}
+    prompts: dict[Key, Prompt | None] = {}
+    for row in track(rows, "checking answers", transient=True, disable=len(rows) <= QUICK_ROWS):
+        report.rows += 1
+        prompt = _prompt_of(row, task, family, prompts, report)
+        if prompt is None:
+            continue
+        checked = RowCheck(task, family, prompt, all_weights)
+        report.problems += checked.problems()
+        attacks |= {attack.name: attack for attack in checked.attacks}
+        for name, outcome in checked.outcomes.items():
+            outcomes.setdefault(name, []).append(outcome)
+    report.pictures = len(prompts)
+    report.answers = {name: means(values) for name, values in outcomes.items()}
+    report.problems += overpaid(report.answers, attacks)
+
+
+def _prompt_of(
+    row: Sample, task: Task, family: Family, prompts: dict[Key, Prompt | None], report: CheckReport
+) -> Prompt | None:
+    """The row's prompt; a picture is processed once, for the first row that shows it. None if it cannot be."""
+    key = picture_key(row.images[0])
+    if key not in prompts:
+        try:
+            prompts[key] = family.encode(row, task.request(row, family.convention))
+        except UserError as error:
+            prompts[key] = None
+            if str(error) not in report.problems:
+                report.problems.append(str(error))
+    first = prompts[key]
+    if first is None:
+        return None
+    question = len(family.tokenizer(row.question).input_ids) - len(family.tokenizer(first.sample.question).input_ids)
+    report.prompt_tokens.append(len(first.token_ids_P) + question)
+    return replace(first, sample=replace(row, records=first.sample.records))
+
+
+def _repeated_ids(rows: Sequence[Sample]) -> list[str]:
+    counts = Counter(row.id for row in rows)
+    return [f"row {id_}: {count} rows have this id" for id_, count in counts.items() if count > 1]
+
+
+def _repeated_questions(rows: Sequence[Sample]) -> list[str]:
+    counts = Counter((picture_key(row.images[0]), row.question, str(row.gold)) for row in rows)
+    repeated = sum(count - 1 for count in counts.values())
+    return [f"{repeated} rows repeat another row's picture, question and target"] if repeated else []
+
+
+def _leaks(rows: Sequence[Sample], held_out: Sequence[Sample]) -> list[str]:
+    """Held-out rows whose picture, byte for byte, is also a training picture, whatever its name."""
+    trained = {_content(image): row.id for row in rows for image in row.images}
+    return [
+        f"row {row.id}: its picture is held out and is also that of training row {trained[content]}"
+        for row in held_out
+        for image in row.images
+        if (content := _content(image)) in trained
+    ]
+
+
+def _content(source: Path | bytes | Image.Image) -> str:
+    if isinstance(source, Image.Image):
+        return hashlib.sha256(source.tobytes()).hexdigest()
+    return hashlib.sha256(source if isinstance(source, bytes) else source.read_bytes()).hexdigest()
+
+
+def _spread(items: Sequence[Any], limit: int) -> list[Any]:
+    chosen = random.Random(0).sample(range(len(items)), min(limit, len(items)))
+    return [items[i] for i in sorted(chosen)]
