@@ -129,10 +129,7 @@ class CoordinateAnswer:
     def _grid(self, original: Frame, convention: Convention, record: ImageRecord) -> list[str]:
         width, height = original.width / GRID, original.height / GRID
         corners = [(column * width, row * height) for row in range(GRID) for column in range(GRID)]
-        boxes = [
-            Box(x, y, min(x + width, original.width), min(y + height, original.height), original) for x, y in corners
-        ]
-        return [self.render(box, convention, record) for box in boxes]
+        return [self.render(Box(x, y, x + width, y + height, original), convention, record) for x, y in corners]
 
     def _written(self, values: Sequence[object], convention: Convention) -> str:
         if convention.notation == "json":

@@ -32,8 +32,9 @@ class RowCheck:
         gold = self.outcomes[GOLD]
         if gold[headline] < 1 - TOLERANCE:
             yield (
-                f"row {row}: the gold answer {self.gold_text!r} scores {headline} = {gold[headline]:g}, not 1: either the "
-                "target is finer than the model's coordinates (raise model.max_pixels or drop the row), or its box is wrong"
+                f"row {row}: the gold answer {self.gold_text!r} scores {headline} = {gold[headline]:g}, not 1: either "
+                "the target is finer than the model's coordinates (raise model.max_pixels or drop the row), or its box "
+                "is wrong"
             )
         for attack in self.attacks:
             outcome = self.outcomes[attack.name]
@@ -67,7 +68,7 @@ def overpaid(answers: Mapping[str, Outcome], attacks: Mapping[str, Attack]) -> I
     """Guesses that on average earn as much as gold."""
     for name, outcome in answers.items():
         if name != GOLD and attacks[name].guess and outcome["reward"] >= answers[GOLD]["reward"] - TOLERANCE:
-            yield f"{name} earns {outcome['reward']:.3f} on average, as much as gold: the reward does not need the picture"
+            yield f"{name} earns {outcome['reward']:.3f} on average, as much as gold: no picture is needed for that"
 
 
 def shortened(text: str, limit: int = 60) -> str:
