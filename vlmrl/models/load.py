@@ -52,11 +52,32 @@ class Policy:
         """While entered, a LoRA policy computes as its base model."""
         return cast(PeftModel, self.model).disable_adapter()
 
+    def precision(self) -> AbstractContextManager[Any]:
+        """While entered, matrix products run in the compute precision. Trained weights are cast once per entry."""
+        reduced = self.compute_dtype is not torch.float32
+        return torch.autocast(self.device.type, self.compute_dtype, enabled=reduced)
+
     def forward(self, **inputs: Any) -> Any:
         """The model's forward, in the compute precision."""
-        reduced = self.compute_dtype is not torch.float32
-        with torch.autocast(self.device.type, self.compute_dtype, enabled=reduced):
+        with self.precision():
             return self.model(**inputs)
+
+    def hidden_states(self, **inputs: Any) -> Tensor:
+        """Last hidden states [B, S, H]: the model's forward with its output head left out.
+
+        The call goes through the whole model, because wrappers that shard weights hook its forward.
+        """
+        head = self.model.get_output_embeddings()
+        head.forward = _unchanged
+        try:
+            return self.forward(**inputs).logits
+        finally:
+            del head.forward
+
+    def logits(self, hidden_NH: Tensor) -> Tensor:
+        """The output head, in the compute precision."""
+        with self.precision():
+            return self.model.get_output_embeddings()(hidden_NH)
 
     @property
     def device(self) -> torch.device:
@@ -65,6 +86,10 @@ class Policy:
     @property
     def has_adapters(self) -> bool:
         return isinstance(self.model, PeftModel)
+
+
+def _unchanged(hidden: Tensor) -> Tensor:
+    return hidden
 
 
 def resolve_device(name: str) -> torch.device:

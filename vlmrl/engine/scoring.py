@@ -1,0 +1,64 @@
+"""Log-probability and entropy of completion tokens from the hidden states that predict them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from vlmrl.engine.distribution import TokenDistribution
+
+CHUNK_ELEMENTS = 2**25
+"""Logits (tokens times vocabulary) computed at a time: 128 MiB in float32."""
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """Scores of the completions' tokens, right-padded; rows are prompts times members, in order."""
+
+    logprobs_NT: Tensor
+    """Log-probability of each token, with gradient; 0 on padding."""
+    entropy_NT: Tensor
+    """Entropy (nats) of the distribution each token was drawn from, without gradient; 0 on padding."""
+    mask_NT: Tensor
+    """bool: true on tokens, false on padding."""
+
+
+def pad_completions(completions: Sequence[Sequence[Sequence[int]]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids [N, T] of all completions, right-padded with 0, and the mask of real tokens."""
+    rows = [torch.tensor(list(tokens), dtype=torch.long) for group in completions for tokens in group]
+    ids_NT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+    lengths_N = torch.tensor([len(row) for row in rows], device=device)
+    return ids_NT, torch.arange(ids_NT.shape[1], device=device) < lengths_N[:, None]
+
+
+def score_hidden(
+    hidden_RH: Tensor, ids_R: Tensor, head: Callable[[Tensor], Tensor], distribution: TokenDistribution
+) -> tuple[Tensor, Tensor]:
+    """Log-probs and entropies of R tokens from the hidden states that predict them; `head` makes the logits.
+
+    If the logits do not fit in one chunk, each chunk's are computed again in the backward pass, so that no more than
+    one chunk is ever alive.
+    """
+
+    def score(hidden_RH: Tensor, ids_R: Tensor) -> tuple[Tensor, Tensor]:
+        return distribution.score(head(hidden_RH), ids_R)
+
+    rows = max(1, CHUNK_ELEMENTS // len(distribution.banned_V))
+    if len(ids_R) <= rows:
+        return score(hidden_RH, ids_R)
+    chunks = [
+        checkpoint(score, hidden, ids, use_reentrant=False, preserve_rng_state=False)
+        for hidden, ids in zip(hidden_RH.split(rows), ids_R.split(rows), strict=True)
+    ]
+    logprobs_R, entropy_R = (torch.cat(parts) for parts in zip(*chunks, strict=True))
+    return logprobs_R, entropy_R
+
+
+def as_rows(logprobs_R: Tensor, entropy_R: Tensor, mask_NT: Tensor) -> TokenLogprobs:
+    """Scores of the real tokens, row after row, put back where they belong."""
+    blank_NT = logprobs_R.new_zeros(mask_NT.shape)
+    return TokenLogprobs(
+        blank_NT.masked_scatter(mask_NT, logprobs_R), blank_NT.masked_scatter(mask_NT, entropy_R), mask_NT
+    )
