@@ -73,7 +73,7 @@ class Sample:
     """Clips, shown after the pictures."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prompt:
     """A sample as the model receives it: the result of the one processor call."""
 

@@ -2,75 +2,166 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
-from vlmrl.engine.sampling import Completion, SamplingSettings, sampling_logits
+from vlmrl.engine.distribution import NO_TRUNCATION, TokenDistribution, Truncation
+from vlmrl.engine.sampling import Completion, SamplingSettings
+from vlmrl.engine.scoring import TokenLogprobs
 from vlmrl.models.load import Policy
 from vlmrl.types import Prompt
 
 
 @dataclass(frozen=True)
-class TokenLogprobs:
-    """Scores of the completions' tokens, right-padded; rows are prompts times members, in order."""
+class PromptState:
+    """What an engine's pass over some prompts leaves behind for their completions."""
 
-    logprobs_NT: Tensor
-    """Log-probability of each token, with gradient; 0 on padding."""
-    mask_NT: Tensor
-    """bool: true on tokens, false on padding."""
+    prompts: Sequence[Prompt]
+
+
+@dataclass
+class KeptPasses:
+    """Prompt passes of sampling whose graphs wait for the update: while the weights stay, they need not be repeated.
+
+    A graph serves one backward pass, so a state leaves when it is taken.
+    """
+
+    max_tokens: int
+    """Bound on the padded prompt and completion tokens of the passes kept."""
+    tokens: int = 0
+    states: list[PromptState] = field(default_factory=list)
+
+    def has_room(self, tokens: int) -> bool:
+        """The first pass always fits: the update could not split it either."""
+        return not self.states or self.tokens + tokens <= self.max_tokens
+
+    def add(self, state: PromptState, tokens: int) -> None:
+        self.states.append(state)
+        self.tokens += tokens
+
+    def rows(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """For each state, which of `prompts` came from it.
+
+        Empty for a state most of whose prompts are not among them: the backward pass runs through all of a state, so
+        computing the few again is cheaper.
+        """
+        index = {prompt: i for i, prompt in enumerate(prompts)}
+        found = [[index[p] for p in state.prompts if p in index] for state in self.states]
+        return [rows if 2 * len(rows) >= len(s.prompts) else [] for rows, s in zip(found, self.states, strict=True)]
+
+    def take(self, prompts: Sequence[Prompt]) -> tuple[PromptState, list[int]] | None:
+        """The state that all these prompts came from and their rows in it; None if there is none."""
+        for i, state in enumerate(self.states):
+            row_of = {prompt: row for row, prompt in enumerate(state.prompts)}
+            if all(prompt in row_of for prompt in prompts):
+                return self.states.pop(i), [row_of[prompt] for prompt in prompts]
+        return None
+
+    def clear(self) -> None:
+        """Forgets everything, because the weights move."""
+        self.states.clear()
+        self.tokens = 0
 
 
 class Engine(ABC):
-    """Runs one policy. Sampling and scoring use the same distribution: banned tokens removed, tempered."""
+    """Runs one policy. Sampling and scoring use the same distribution: banned tokens removed, tempered, truncated."""
 
     def __init__(self, policy: Policy, max_tokens_per_pass: int) -> None:
         self.policy = policy
         self.max_tokens_per_pass = max_tokens_per_pass
 
     @abstractmethod
-    def sample(
-        self, prompts: Sequence[Prompt], settings: SamplingSettings, seeds: Sequence[Sequence[int]]
-    ) -> list[list[Completion]]:
-        """One completion per seed for every prompt; `seeds[p]` holds the row seeds of prompt p, all of one length G."""
+    def prompt_pass(self, prompts: Sequence[Prompt]) -> PromptState:
+        """Runs the prompts once, with gradient if grad is enabled."""
 
     @abstractmethod
-    def logprobs(
-        self, prompts: Sequence[Prompt], completions: Sequence[Sequence[Sequence[int]]], temperature: float
+    def decode(
+        self, state: PromptState, settings: SamplingSettings, seeds: Sequence[Sequence[int]]
+    ) -> list[list[Completion]]:
+        """Samples completions of a state's prompts, without gradient."""
+
+    @abstractmethod
+    def score(
+        self,
+        state: PromptState,
+        rows: Sequence[int],
+        completions: Sequence[Sequence[Sequence[int]]],
+        temperature: float,
+        truncation: Truncation,
     ) -> TokenLogprobs:
-        """Scores the token ids `completions[p][g]` after prompt p, in one pass, with gradient if grad is enabled."""
+        """Scores completions of the prompts at `rows` of a state, with gradient if grad is enabled."""
 
-    def passes(self, prompts: Sequence[Prompt], group_size: int, completion_tokens: int) -> Iterator[slice]:
-        """Slices of `prompts` whose token rows (padded prompt + G completions each) stay under the budget.
+    @torch.no_grad()
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        settings: SamplingSettings,
+        seeds: Sequence[Sequence[int]],
+        kept: KeptPasses | None = None,
+    ) -> list[list[Completion]]:
+        """One completion per seed for every prompt; `seeds[p]` holds the row seeds of prompt p, all of one length G.
 
-        A single prompt over the budget is a pass of its own: a group is never split.
+        With `kept`, prompt passes are run with gradient and kept there as far as there is room.
         """
-        start, longest = 0, 0
-        for i, prompt in enumerate(prompts):
-            wider = max(longest, len(prompt.token_ids_P))
-            rows = (i + 1 - start) * (wider + group_size * completion_tokens)
-            if i > start and rows > self.max_tokens_per_pass:
-                yield slice(start, i)
-                start, wider = i, len(prompt.token_ids_P)
-            longest = wider
-        if start < len(prompts):
-            yield slice(start, len(prompts))
+        group_size = len(seeds[0]) if seeds else 0
+        groups: list[list[Completion]] = []
+        for part in self.passes(prompts, group_size, settings.max_tokens):
+            part_prompts = [prompts[i] for i in part]
+            tokens = padded_tokens(part_prompts, group_size, settings.max_tokens)
+            keep = kept is not None and kept.has_room(tokens)
+            with torch.set_grad_enabled(keep):
+                state = self.prompt_pass(part_prompts)
+            if kept is not None and keep:
+                kept.add(state, tokens)
+            groups += self.decode(state, settings, [seeds[i] for i in part])
+        return groups
+
+    def logprobs(
+        self,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Sequence[Sequence[int]]],
+        temperature: float,
+        truncation: Truncation = NO_TRUNCATION,
+        kept: KeptPasses | None = None,
+    ) -> TokenLogprobs:
+        """Scores the token ids `completions[p][g]` after prompt p, in one pass, with gradient if grad is enabled.
+
+        Takes the prompts' pass from `kept` if it is there.
+        """
+        taken = kept.take(prompts) if kept is not None else None
+        state, rows = taken or (self.prompt_pass(prompts), range(len(prompts)))
+        return self.score(state, rows, completions, temperature, truncation)
+
+    def passes(
+        self, prompts: Sequence[Prompt], group_size: int, completion_tokens: int, kept: KeptPasses | None = None
+    ) -> Iterator[list[int]]:
+        """Indices of `prompts` per pass, such that a pass's tokens (padded prompt + G completions) keep the budget.
+
+        A single prompt over the budget is a pass of its own: a group is never split. Prompts of a kept state form one
+        pass.
+        """
+        rest = set(range(len(prompts)))
+        for rows in kept.rows(prompts) if kept is not None else []:
+            if rows:
+                yield rows
+                rest -= set(rows)
+        part: list[int] = []
+        for i in sorted(rest):
+            wider = [*part, i]
+            tokens = padded_tokens([prompts[j] for j in wider], group_size, completion_tokens)
+            if part and tokens > self.max_tokens_per_pass:
+                yield part
+                wider = [i]
+            part = wider
+        if part:
+            yield part
+
+    def distribution(self, temperature: float, truncation: Truncation) -> TokenDistribution:
+        return TokenDistribution(self.policy.banned_V, temperature, truncation)
 
 
-def pad_completions(completions: Sequence[Sequence[Sequence[int]]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids [N, T] of all completions, right-padded with 0, and the mask of real tokens."""
-    rows = [torch.tensor(list(tokens), dtype=torch.long) for group in completions for tokens in group]
-    ids_NT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
-    lengths_N = torch.tensor([len(row) for row in rows], device=device)
-    return ids_NT, torch.arange(ids_NT.shape[1], device=device) < lengths_N[:, None]
-
-
-def score_tokens(
-    logits_NTV: Tensor, ids_NT: Tensor, mask_NT: Tensor, banned_V: Tensor, temperature: float
-) -> TokenLogprobs:
-    """Log-probability of every token from the logits that predict it."""
-    logp_NTV = sampling_logits(logits_NTV, banned_V, temperature).log_softmax(-1)
-    logprobs_NT = logp_NTV.gather(-1, ids_NT[..., None])[..., 0]
-    # where, not multiplication: a banned id on padding has log-probability -inf
-    return TokenLogprobs(torch.where(mask_NT, logprobs_NT, 0.0), mask_NT)
+def padded_tokens(prompts: Sequence[Prompt], group_size: int, completion_tokens: int) -> int:
+    """Token rows of a pass over these prompts, left-padded to one length, and their completions."""
+    longest = max(len(prompt.token_ids_P) for prompt in prompts)
+    return len(prompts) * (longest + group_size * completion_tokens)

@@ -6,7 +6,7 @@ gives the same result, and autograd flows from the branches into the prompt. The
 transformers' `config.layer_types`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
@@ -49,11 +49,16 @@ class TwoSlotLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing to allocate: the state is whatever the last pass produced."""
 
-    def branch(self, count: int) -> "TwoSlotLayer":
-        """This layer for `count` rows per prompt that continue from the last pass."""
+    def branch(self, prompt_of_row_N: Tensor) -> "TwoSlotLayer":
+        """This layer for N rows, each of which continues from its prompt's last pass."""
         assert self.current is not None, "branch() follows the prompt pass"
         keys, values = self.current
-        return TwoSlotLayer((keys.repeat_interleave(count, 0), values.repeat_interleave(count, 0)))
+        return TwoSlotLayer((keys[prompt_of_row_N], values[prompt_of_row_N]))
+
+    def keep(self, rows_M: Tensor) -> None:
+        """Drops all rows but these from what the next pass reads."""
+        assert self.past is not None, "keep() follows branch()"
+        self.past = (self.past[0][rows_M], self.past[1][rows_M])
 
     def advance(self) -> None:
         """Makes what the last pass wrote the past of the next one (decoding)."""
@@ -77,11 +82,9 @@ class SlidingLayer(TwoSlotLayer):
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return super().get_seq_length() + query_length, self.dropped
 
-    def branch(self, count: int) -> "SlidingLayer":
+    def branch(self, prompt_of_row_N: Tensor) -> "SlidingLayer":
         (keys, values), dropped = self._visible()
-        return SlidingLayer(
-            self.window, (keys.repeat_interleave(count, 0), values.repeat_interleave(count, 0)), dropped
-        )
+        return SlidingLayer(self.window, (keys[prompt_of_row_N], values[prompt_of_row_N]), dropped)
 
     def advance(self) -> None:
         self.past, self.dropped = self._visible()
@@ -127,14 +130,48 @@ class LinearLayer(LinearAttentionCacheLayerMixin):
         self.current["recurrent"] = recurrent_states
         return recurrent_states
 
-    def branch(self, count: int) -> "LinearLayer":
-        return LinearLayer({name: state.repeat_interleave(count, 0) for name, state in self.current.items()})
+    def branch(self, prompt_of_row_N: Tensor) -> "LinearLayer":
+        return LinearLayer({name: state[prompt_of_row_N] for name, state in self.current.items()})
+
+    def keep(self, rows_M: Tensor) -> None:
+        self.conv_states[0] = self.conv_states[0][rows_M]
+        self.recurrent_states[0] = self.recurrent_states[0][rows_M]
 
     def advance(self) -> None:
         self._read(self.current)
 
 
-Slot = TwoSlotLayer | LinearLayer
+class SharedLayer(CacheLayerMixin):
+    """A layer whose prompt is shared by the attention function itself (`engine.attention`): nothing is kept here."""
+
+    is_sliding = False
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> KeysValues:
+        return key_states, value_states
+
+    def get_seq_length(self) -> int:
+        return 0
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return query_length, 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing to allocate."""
+
+    def branch(self, prompt_of_row_N: Tensor) -> "SharedLayer":
+        return self
+
+    def keep(self, rows_M: Tensor) -> None:
+        """Nothing to drop."""
+
+    def advance(self) -> None:
+        """Nothing to move on."""
+
+
+Slot = TwoSlotLayer | LinearLayer | SharedLayer
 
 
 def _empty_layer(kind: str, config: PretrainedConfig) -> Slot:
@@ -157,15 +194,32 @@ class TwoSlotCache(Cache):
         self.slots = layers
 
     @classmethod
-    def empty(cls, config: PretrainedConfig) -> "TwoSlotCache":
-        """The cache of a prompt pass; `config` is the language model's. Raises UserError for unknown layer types."""
-        kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
-        return cls([_empty_layer(kind, config) for kind in kinds])
+    def empty(cls, config: PretrainedConfig, shared: Container[int] = ()) -> "TwoSlotCache":
+        """The cache of a prompt pass; `config` is the language model's, `shared` are layers that need no slots.
 
-    def branch(self, count: int) -> "TwoSlotCache":
-        """A cache of B * count rows, `count` per prompt in order, that continue from this cache's last pass."""
-        return TwoSlotCache([slot.branch(count) for slot in self.slots])
+        Raises UserError for unknown layer types.
+        """
+        return cls(
+            [
+                SharedLayer() if layer in shared else _empty_layer(kind, config)
+                for layer, kind in enumerate(layer_kinds(config))
+            ]
+        )
+
+    def branch(self, prompt_of_row_N: Tensor) -> "TwoSlotCache":
+        """A cache of N rows, each of which continues from its prompt's last pass."""
+        return TwoSlotCache([slot.branch(prompt_of_row_N) for slot in self.slots])
+
+    def keep(self, rows_M: Tensor) -> None:
+        """Drops all rows but these from what the next pass reads."""
+        for slot in self.slots:
+            slot.keep(rows_M)
 
     def advance(self) -> None:
         for slot in self.slots:
             slot.advance()
+
+
+def layer_kinds(config: PretrainedConfig) -> list[str]:
+    """The kind of each of the language model's layers, in transformers' names."""
+    return getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers

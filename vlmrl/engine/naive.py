@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vlmrl.engine.base import Engine, TokenLogprobs, pad_completions, score_tokens
+from vlmrl.engine.base import Engine, PromptState
+from vlmrl.engine.distribution import Truncation
 from vlmrl.engine.sampling import Completion, SamplingSettings, sample_rows
+from vlmrl.engine.scoring import TokenLogprobs, as_rows, pad_completions
 from vlmrl.models.load import Policy
 from vlmrl.types import Prompt
 
@@ -34,32 +36,51 @@ class NaiveDecoder:
         self.tokens_T = torch.cat([self.tokens_T, token_ids_N.cpu()])
         self.logits_NV = _next_token_logits(self.policy, self.prompt, self.tokens_T)[-1:]
 
+    def keep(self, rows_M: Tensor) -> None:
+        """A single row is never dropped while it runs."""
+
 
 class NaiveEngine(Engine):
     """The reference computation (`engine.kind=naive`)."""
 
-    @torch.no_grad()
-    def sample(
-        self, prompts: Sequence[Prompt], settings: SamplingSettings, seeds: Sequence[Sequence[int]]
-    ) -> list[list[Completion]]:
-        return [
-            [
-                sample_rows(
-                    NaiveDecoder(self.policy, prompt), settings, [seed], self.policy.banned_V, self.policy.stop_ids
-                )[0]
-                for seed in group
-            ]
-            for prompt, group in zip(prompts, seeds, strict=True)
-        ]
+    def prompt_pass(self, prompts: Sequence[Prompt]) -> PromptState:
+        return PromptState(prompts)
 
-    def logprobs(
-        self, prompts: Sequence[Prompt], completions: Sequence[Sequence[Sequence[int]]], temperature: float
+    @torch.no_grad()
+    def decode(
+        self, state: PromptState, settings: SamplingSettings, seeds: Sequence[Sequence[int]]
+    ) -> list[list[Completion]]:
+        policy = self.policy
+        with policy.keeping_activations():
+            return [
+                [
+                    sample_rows(
+                        NaiveDecoder(policy, prompt),
+                        settings,
+                        [seed],
+                        policy.banned_V,
+                        policy.stop_ids,
+                        policy.family.tokenizer.decode,
+                    )[0]
+                    for seed in group
+                ]
+                for prompt, group in zip(state.prompts, seeds, strict=True)
+            ]
+
+    def score(
+        self,
+        state: PromptState,
+        rows: Sequence[int],
+        completions: Sequence[Sequence[Sequence[int]]],
+        temperature: float,
+        truncation: Truncation,
     ) -> TokenLogprobs:
         ids_NT, mask_NT = pad_completions(completions, self.policy.device)
-        rows = [
-            _next_token_logits(self.policy, prompt, torch.tensor(list(tokens)))[:-1]
-            for prompt, group in zip(prompts, completions, strict=True)
-            for tokens in group
-        ]
-        logits_NTV = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        return score_tokens(logits_NTV, ids_NT, mask_NT, self.policy.banned_V, temperature)
+        logits_RV = torch.cat(
+            [
+                _next_token_logits(self.policy, state.prompts[row], torch.tensor(list(tokens)))[:-1]
+                for row, group in zip(rows, completions, strict=True)
+                for tokens in group
+            ]
+        )
+        return as_rows(*self.distribution(temperature, truncation).score(logits_RV, ids_NT[mask_NT]), mask_NT)

@@ -1,107 +1,187 @@
-"""The shared-prompt engine: a group's prompt is computed once, exactly, through the model's own cache argument.
+"""The shared-prompt engine: a group's prompt is computed once, exactly, on unmodified transformers models.
 
-Two passes on unmodified transformers models. The prompt pass gives every layer's keys and values; the branches' pass
-continues from them, G rows per prompt. With gradients on, autograd flows from the branches into the prompt, so
-log-probs and gradients equal those of the naive G x (P + C) computation to float rounding
-(tests/engine/test_exactness.py).
+Two passes: the prompt pass leaves every layer's state, and the branches' pass continues from it, G rows per prompt.
+With gradients on, autograd flows from the branches into the prompt, so log-probs and gradients equal those of the
+naive G x (P + C) computation to float rounding (tests/engine/test_exactness.py). Full-attention layers attend to one
+copy of the prompt (`engine.attention`); others continue from the prompt's state in a two-slot cache (`engine.cache`).
+
+While the weights stay, the prompt pass that sampling used is also the update's (`KeptPasses`).
+
 The method is known for text: PrefixGrouper (arXiv 2506.05433), flash-preference, Hydragen (arXiv 2402.05099).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from vlmrl.engine.base import Engine, TokenLogprobs, pad_completions, score_tokens
-from vlmrl.engine.cache import TwoSlotCache
+from vlmrl.engine.attention import IMPLEMENTATION, BranchLayout, KeysValues, PromptLayout
+from vlmrl.engine.base import Engine, PromptState
+from vlmrl.engine.cache import TwoSlotCache, layer_kinds
+from vlmrl.engine.decoding import BranchDecoder, DecodeLayout
+from vlmrl.engine.distribution import Truncation
+from vlmrl.engine.kernels import LeftPadding
+from vlmrl.engine.media import FrozenTower, media_keys
 from vlmrl.engine.sampling import Completion, SamplingSettings, sample_rows
+from vlmrl.engine.scoring import TokenLogprobs, as_rows, pad_completions, score_hidden
+from vlmrl.errors import UserError
 from vlmrl.models.load import Policy
 from vlmrl.types import Prompt
 
+SHARED_KIND = "full_attention"
+
 
 @dataclass(frozen=True)
-class PromptState:
-    """What a prompt pass leaves behind for the branches of B prompts."""
+class SharedState(PromptState):
+    """What the prompt pass of B prompts leaves behind for their branches."""
 
-    cache: TwoSlotCache
+    keys_values: Mapping[int, KeysValues]
+    """Per full-attention layer, [B, K, P, d] each."""
+    cache: TwoSlotCache | None
+    """State of the other layers; None if there are none."""
     mask_BP: Tensor
     """1 on prompt tokens, 0 on left padding."""
+    padding: LeftPadding | None
     next_position_B: Tensor
     """Position of the first completion token."""
-    first_logits_BV: Tensor
-    """Logits of the first completion token: the same for all members of a group."""
+    last_hidden_BH: Tensor
+    """Hidden state that predicts the first completion token: the same for all members of a group."""
 
-
-def prompt_pass(policy: Policy, prompts: Sequence[Prompt]) -> PromptState:
-    """Encodes the pictures of B prompts and runs the language model over the prompts, each once."""
-    inputs = {key: value.to(policy.device) for key, value in policy.family.collate(prompts).items()}
-    positions, next_position_B = policy.family.positions(policy.model, inputs)
-    text_config = policy.model.config.get_text_config(decoder=True)
-    cache = TwoSlotCache.empty(text_config)
-    output = policy.forward(**inputs, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return PromptState(cache, inputs["attention_mask"], next_position_B, output.logits[:, -1])
-
-
-class BranchDecoder:
-    """Decodes `group_size` branches of every prompt from one prompt state."""
-
-    def __init__(self, policy: Policy, state: PromptState, group_size: int) -> None:
-        self.policy = policy
-        self.cache = state.cache.branch(group_size)
-        self.mask_NS = state.mask_BP.repeat_interleave(group_size, 0)
-        self.position_N = state.next_position_B.repeat_interleave(group_size, 0)
-        self.logits_NV = state.first_logits_BV.repeat_interleave(group_size, 0)
-
-    def advance(self, token_ids_N: Tensor) -> None:
-        self.mask_NS = torch.cat([self.mask_NS, self.mask_NS.new_ones(len(token_ids_N), 1)], dim=1)
-        output = self.policy.forward(
-            input_ids=token_ids_N[:, None],
-            attention_mask=self.mask_NS,
-            position_ids=self.policy.family.next_positions(self.position_N, 1),
-            past_key_values=self.cache,
-            use_cache=True,
-        )
-        self.cache.advance()
-        self.position_N = self.position_N + 1
-        self.logits_NV = output.logits[:, -1]
+    def attended(self, rows: Sequence[int]) -> tuple[Mapping[int, KeysValues], LeftPadding | None]:
+        """Keys, values and padding of some of the prompts."""
+        if list(rows) == list(range(len(self.prompts))):
+            return self.keys_values, self.padding
+        index = torch.tensor(rows, device=self.mask_BP.device)
+        chosen = {layer: (k[index], v[index]) for layer, (k, v) in self.keys_values.items()}
+        return chosen, LeftPadding.of(self.mask_BP[index])
 
 
 class SharedEngine(Engine):
     """Every prompt once per pass, whatever the group size."""
 
-    @torch.no_grad()
-    def sample(
-        self, prompts: Sequence[Prompt], settings: SamplingSettings, seeds: Sequence[Sequence[int]]
-    ) -> list[list[Completion]]:
-        group_size = len(seeds[0])
-        groups: list[list[Completion]] = []
-        for part in self.passes(prompts, group_size, settings.max_tokens):
-            decoder = BranchDecoder(self.policy, prompt_pass(self.policy, prompts[part]), group_size)
-            row_seeds = [seed for group in seeds[part] for seed in group]
-            rows = sample_rows(decoder, settings, row_seeds, self.policy.banned_V, self.policy.stop_ids)
-            groups += [rows[i : i + group_size] for i in range(0, len(rows), group_size)]
-        return groups
+    def __init__(
+        self,
+        policy: Policy,
+        max_tokens_per_pass: int,
+        *,
+        tower: FrozenTower | None = None,
+        cuda_graphs: bool = False,
+        fast_attention: bool = True,
+    ) -> None:
+        """`tower` may be shared with an engine of equal vision weights; `fast_attention=False` uses the cache only."""
+        super().__init__(policy, max_tokens_per_pass)
+        self.tower = (tower or FrozenTower()) if FrozenTower.serves(policy) else None
+        self.cuda_graphs = cuda_graphs and policy.device.type == "cuda"
+        self.kinds = layer_kinds(policy.text_config)
+        self.shared_layers = frozenset(
+            layer for layer, kind in enumerate(self.kinds) if fast_attention and kind == SHARED_KIND
+        )
+        policy.use_attention(IMPLEMENTATION)
 
-    def logprobs(
-        self, prompts: Sequence[Prompt], completions: Sequence[Sequence[Sequence[int]]], temperature: float
+    def prompt_pass(self, prompts: Sequence[Prompt]) -> SharedState:
+        """Encodes the pictures of B prompts and runs the language model over the prompts, each once."""
+        policy = self.policy
+        inputs = {key: value.to(policy.device) for key, value in policy.family.collate(prompts).items()}
+        positions, next_position_B = policy.family.positions(policy.model, inputs)
+        mask_BP = inputs.pop("attention_mask")
+        media = media_keys(policy, inputs)
+        if self.tower is not None and media:
+            inputs = {k: v for k, v in inputs.items() if not any(k in keys for keys in media.values())}
+            inputs["mm_encoder_outputs"] = self.tower(policy, prompts)
+        layout = PromptLayout(self.shared_layers, LeftPadding.of(mask_BP))
+        cache = self._other_layers_cache()
+        hidden_B1H = policy.hidden_states(
+            **inputs,
+            **self._cached(cache, mask_BP),
+            position_ids=positions,
+            prompt_layout=layout,
+            logits_to_keep=1,
+        )
+        missing = sorted(self.shared_layers - layout.keys_values.keys())
+        if missing:
+            raise UserError(
+                f"layer {missing[0]} of {policy.source} does not use transformers' attention interface, so its prompt "
+                "cannot be shared; use engine.kind=naive"
+            )
+        return SharedState(
+            prompts, layout.keys_values, cache, mask_BP, layout.padding, next_position_B, hidden_B1H[:, -1]
+        )
+
+    def _other_layers_cache(self) -> TwoSlotCache | None:
+        if len(self.shared_layers) == len(self.kinds):
+            return None
+        return TwoSlotCache.empty(self.policy.text_config, shared=self.shared_layers)
+
+    @staticmethod
+    def _cached(cache: TwoSlotCache | None, mask: Tensor) -> dict[str, Any]:
+        """Inputs for layers that continue from a cache; shared layers know their padding from the layout."""
+        if cache is None:
+            return {"use_cache": False}
+        return {"use_cache": True, "past_key_values": cache, "attention_mask": mask}
+
+    @torch.no_grad()
+    def decode(
+        self, state: PromptState, settings: SamplingSettings, seeds: Sequence[Sequence[int]]
+    ) -> list[list[Completion]]:
+        state, policy = cast(SharedState, state), self.policy
+        group_size = len(seeds[0])
+        prompt_of_row_N = torch.arange(len(seeds), device=policy.device).repeat_interleave(group_size)
+        # the last token is never fed back, and recurrent layers grow no static buffers
+        capture = self.cuda_graphs and state.cache is None
+        layout = DecodeLayout(state.keys_values, state.padding, group_size, max(1, settings.max_tokens - 1), capture)
+        with policy.precision(), policy.keeping_activations():
+            decoder = BranchDecoder(
+                policy,
+                layout,
+                state.cache and state.cache.branch(prompt_of_row_N),
+                state.mask_BP[prompt_of_row_N],
+                state.next_position_B[prompt_of_row_N],
+                policy.logits(state.last_hidden_BH)[prompt_of_row_N],
+                capture,
+            )
+            rows = sample_rows(
+                decoder,
+                settings,
+                [seed for group in seeds for seed in group],
+                policy.banned_V,
+                policy.stop_ids,
+                policy.family.tokenizer.decode,
+            )
+        return [rows[i : i + group_size] for i in range(0, len(rows), group_size)]
+
+    def score(
+        self,
+        state: PromptState,
+        rows: Sequence[int],
+        completions: Sequence[Sequence[Sequence[int]]],
+        temperature: float,
+        truncation: Truncation,
     ) -> TokenLogprobs:
-        state = prompt_pass(self.policy, prompts)
+        state = cast(SharedState, state)
         group_size = len(completions[0])
         ids_NT, mask_NT = pad_completions(completions, self.policy.device)
-        logits = [state.first_logits_BV.repeat_interleave(group_size, 0)[:, None]]
-        if ids_NT.shape[1] > 1:  # the prompt pass already predicts the first token
-            logits.append(self._branches_pass(state, ids_NT[:, :-1], mask_NT[:, :-1], group_size))
-        return score_tokens(torch.cat(logits, 1), ids_NT, mask_NT, self.policy.banned_V, temperature)
-
-    def _branches_pass(self, state: PromptState, ids_NT: Tensor, mask_NT: Tensor, group_size: int) -> Tensor:
-        prompt_mask_NP = state.mask_BP.repeat_interleave(group_size, 0)
-        position_N = state.next_position_B.repeat_interleave(group_size, 0)
-        output = self.policy.forward(
-            input_ids=ids_NT,
-            attention_mask=torch.cat([prompt_mask_NP, mask_NT.to(prompt_mask_NP.dtype)], dim=1),
-            position_ids=self.policy.family.next_positions(position_N, ids_NT.shape[1]),
-            past_key_values=state.cache.branch(group_size),
-            use_cache=True,
+        prompt_of_row_N = torch.tensor(rows, device=self.policy.device).repeat_interleave(group_size)
+        hidden_NTH = state.last_hidden_BH[prompt_of_row_N][:, None]  # the prompt pass predicts the first token
+        if ids_NT.shape[1] > 1:
+            branches_NTH = self._branches_pass(state, rows, prompt_of_row_N, ids_NT[:, :-1], mask_NT[:, :-1])
+            hidden_NTH = torch.cat([hidden_NTH, branches_NTH], 1)
+        scores = score_hidden(
+            hidden_NTH[mask_NT], ids_NT[mask_NT], self.policy.logits, self.distribution(temperature, truncation)
         )
-        return output.logits
+        return as_rows(*scores, mask_NT)
+
+    def _branches_pass(
+        self, state: SharedState, rows: Sequence[int], prompt_of_row_N: Tensor, ids_NT: Tensor, mask_NT: Tensor
+    ) -> Tensor:
+        """Hidden states [N, T, H] of right-padded completions."""
+        family = self.policy.family
+        cache = state.cache and state.cache.branch(prompt_of_row_N)
+        mask_NS = torch.cat([state.mask_BP[prompt_of_row_N], mask_NT.to(state.mask_BP.dtype)], dim=1)
+        return self.policy.hidden_states(
+            input_ids=ids_NT,
+            **self._cached(cache, mask_NS),
+            position_ids=family.next_positions(state.next_position_B[prompt_of_row_N], ids_NT.shape[1]),
+            prompt_layout=BranchLayout(*state.attended(rows)),
+        )

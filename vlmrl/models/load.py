@@ -1,7 +1,8 @@
 """Loads a checkpoint: model, family adapter, what is trained; and writes one."""
 
 import json
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from transformers import (
     AutoImageProcessor,
     AutoModelForImageTextToText,
     AutoProcessor,
+    PretrainedConfig,
     PreTrainedModel,
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -78,6 +80,30 @@ class Policy:
         """The output head, in the compute precision."""
         with self.precision():
             return self.model.get_output_embeddings()(hidden_NH)
+
+    @contextmanager
+    def keeping_activations(self) -> Iterator[None]:
+        """While entered, gradient checkpointing is off: without gradients it only costs time."""
+        layers = [m for m in self.model.modules() if isinstance(m, GradientCheckpointingLayer)]
+        before = [layer.gradient_checkpointing for layer in layers]
+        for layer in layers:
+            layer.gradient_checkpointing = False
+        try:
+            yield
+        finally:
+            for layer, enabled in zip(layers, before, strict=True):
+                layer.gradient_checkpointing = enabled
+
+    @property
+    def text_config(self) -> PretrainedConfig:
+        """Configuration of the language model."""
+        return self.model.config.get_text_config(decoder=True)
+
+    def use_attention(self, implementation: str) -> None:
+        """Switches the language model's attention; the vision tower keeps its own."""
+        text = self.text_config
+        name = next(key for key in self.model.config.sub_configs if getattr(self.model.config, key) is text)
+        self.model.set_attn_implementation({name: implementation})
 
     @property
     def device(self) -> torch.device:
