@@ -89,23 +89,24 @@ def _encode(policy: Policy, prompt: Prompt) -> Features:
 
 
 def _concatenated(parts: Sequence[Features]) -> Features:
-    """Features of several prompts as those of one batch, what the language model does not read left out."""
+    """Features of several prompts as those of one batch, without what the language model does not read."""
     merged: Features = {}
     for modality in MODALITIES:
         outputs = [part[modality] for part in parts if modality in part]
         if outputs:
-            fields = [name for name in ("pooler_output", "deepstack_features") if outputs[0].get(name) is not None]
-            merged[modality] = type(outputs[0])(**{name: _joined([o[name] for o in outputs]) for name in fields})
+            fields = {"pooler_output": _joined([output["pooler_output"] for output in outputs])}
+            if outputs[0].get("deepstack_features") is not None:
+                layers = zip(*(output["deepstack_features"] for output in outputs), strict=True)
+                fields["deepstack_features"] = [_joined(layer) for layer in layers]
+            merged[modality] = type(outputs[0])(**fields)
     return merged
 
 
 def _joined(values: Sequence[Any]) -> Any:
-    """Pictures one after the other: a tensor by rows, a tuple by pictures, a list layer by layer."""
+    """Pictures one after the other: rows of a tensor, or the items of a tuple or list."""
     if isinstance(values[0], Tensor):
         return torch.cat(list(values))
-    if isinstance(values[0], tuple):
-        return tuple(item for value in values for item in value)
-    return [_joined(layer) for layer in zip(*values, strict=True)]
+    return type(values[0])(item for value in values for item in value)
 
 
 def _tensors(value: Any) -> list[Tensor]:
