@@ -36,7 +36,8 @@ class DecodeLayout:
         """Set once groups differ in size. Queries of a group sit side by side, groups padded to one size: the row in
         each seat [B * G], and the seat of each row [N]."""
         self.position_1 = torch.zeros(1, dtype=torch.long, device=device)
-        self.unwritten_T = torch.zeros(max_tokens, device=device)
+        self.unwritten_T = torch.full((max_tokens,), -torch.inf, device=device)
+        self.unwritten_T[0] = 0
 
     def shares(self, layer: int) -> bool:
         return layer in self.keys_values
@@ -72,12 +73,9 @@ class DecodeLayout:
     def advance(self) -> None:
         """Moves on to the next token."""
         self.length += 1
-        self._point_at_next_token()
-
-    def _point_at_next_token(self) -> None:
-        self.position_1.fill_(self.length)
-        self.unwritten_T.fill_(0)
-        self.unwritten_T[self.length + 1 :] = -torch.inf
+        if self.static:
+            self.position_1.fill_(self.length)
+            self.unwritten_T[self.length] = 0
 
     def keep(self, rows_M: Tensor) -> None:
         """Drops all rows but these."""
