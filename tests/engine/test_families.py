@@ -20,7 +20,7 @@ from vlmrl.config import ModelConfig
 from vlmrl.engine.cache import SlidingLayer, TwoSlotCache
 from vlmrl.engine.naive import NaiveEngine
 from vlmrl.engine.sampling import SamplingSettings
-from vlmrl.engine.shared import SharedEngine, prompt_pass
+from vlmrl.engine.shared import SharedEngine
 from vlmrl.errors import UserError
 from vlmrl.models.families import Part
 from vlmrl.models.load import Policy, load_policy
@@ -165,7 +165,8 @@ def test_a_begin_of_text_token_is_written_once(checkpoints: dict[str, Path]) -> 
 
 def test_branches_of_a_sliding_layer_carry_its_window_only(checkpoints: dict[str, Path]) -> None:
     policy = load(checkpoints["gemma3"], trainable=False)
-    cache = prompt_pass(policy, prompts_of_two_sizes(policy)).cache.branch(3)
+    engine = SharedEngine(policy, 10_000, fast_attention=False)
+    cache = engine.prompt_pass(prompts_of_two_sizes(policy)).cache.branch(torch.tensor([0, 0, 1]))
     window = policy.model.config.text_config.sliding_window
     lengths = {type(slot): slot.past[0].shape[-2] for slot in cache.slots}
     assert lengths[SlidingLayer] == window - 1
