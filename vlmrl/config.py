@@ -70,6 +70,16 @@ class RolloutConfig:
     """Completions sampled for each prompt (G)."""
     temperature: float = 1.0
     """Sampling temperature; log-probs are those of the tempered distribution."""
+    top_k: int = 0
+    """Sample from the k most likely tokens; 0 samples from all. Log-probs are those of the truncated distribution,
+    whose kept tokens move with the weights: with top_k, top_p or min_p, optim.inner_epochs must be 1 and the KL term
+    off."""
+    top_p: float = 1.0
+    """Sample from the smallest set of most likely tokens whose probabilities reach this sum; 1 samples from all."""
+    min_p: float = 0.0
+    """Sample from tokens at least this likely relative to the most likely one; 0 samples from all."""
+    stop_strings: tuple[str, ...] = ()
+    """A completion ends where its text contains one of these."""
     max_completion_tokens: int = 64
     """Longest completion; one that reaches it without ending is marked truncated."""
 
@@ -122,8 +132,15 @@ class OptimConfig:
 class EngineConfig:
     kind: Literal["shared", "naive"] = "shared"
     """shared computes a group's prompt once; naive computes it for each completion (slow, the reference)."""
-    max_tokens_per_pass: int = 32768
-    """Token rows (prompt + G completions) of one forward-backward pass; a step is split to stay under it."""
+    max_tokens_per_pass: int | None = None
+    """Token rows (prompt + G completions) of one forward-backward pass; a step is split to stay under it. The prompt
+    passes kept from sampling for the update stay under it too. null takes what suits the device: 16384 on a CPU, and
+    on a GPU what its free memory allows."""
+    feature_cache_mb: int = 0
+    """Host memory for the features a frozen vision tower made of pictures, for when they come again in a later epoch;
+    0 keeps them for one step only."""
+    cuda_graphs: bool = False
+    """Decode with one captured CUDA graph per shape. Not yet tried on a GPU."""
     self_check: bool = True
     """Compare one real group with the naive computation before training and refuse a mismatch."""
 

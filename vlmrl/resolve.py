@@ -269,8 +269,11 @@ def _convert(kind: Any, written: _Written) -> Any:
         return written.value
     if kind is float and type(written.value) in (int, float) and written.value == written.value:
         return float(written.value)
-    if origin is tuple and isinstance(written.node, yaml.SequenceNode) and len(written.node.value) == len(args):
-        return tuple(_convert(arg, written.within(n)) for arg, n in zip(args, written.node.value, strict=True))
+    if origin is tuple and isinstance(written.node, yaml.SequenceNode):
+        items = written.node.value
+        kinds = [args[0]] * len(items) if args[-1] is Ellipsis else args
+        if len(kinds) == len(items):
+            return tuple(_convert(arg, written.within(item)) for arg, item in zip(kinds, items, strict=True))
     raise _MismatchError
 
 

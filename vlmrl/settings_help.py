@@ -105,7 +105,8 @@ def describe(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(args)}"
     if get_origin(kind) is tuple:
-        return f"a list of {len(args)} {describe(args[0]).removeprefix('a ')}s"
+        count = "" if args[-1] is Ellipsis else f"{len(args)} "
+        return f"a list of {count}{describe(args[0]).removeprefix('a ')}s"
     if get_origin(kind) is dict:
         return "a mapping"
     return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]

@@ -57,14 +57,14 @@ def packed_attention(q: Tensor, k: Tensor, starts_q: Tensor, starts_k: Tensor, s
 def emulated_cuda(monkeypatch: pytest.MonkeyPatch) -> CudaFlash:
     """The CUDA kernel with PyTorch's variable-length operators replaced by their definition."""
 
-    def forward(q, k, v, starts_q, starts_k, max_q, max_k, dropout, causal, debug, *, scale):  # noqa: ANN001, ANN202
+    def forward(q, k, v, starts_q, starts_k, max_q, max_k, dropout, causal, debug, *, scale):
         assert starts_q.dtype == starts_k.dtype == torch.int32
         assert max_q >= starts_q.diff().max()
         scores = packed_attention(q, k, starts_q, starts_k, scale, causal)
         values = v.repeat_interleave(q.shape[1] // v.shape[1], 1)
         return torch.einsum("hst,thd->shd", scores.softmax(-1), values), scores.logsumexp(-1), None, None, None
 
-    def backward(grad, q, k, v, out, lse, starts_q, starts_k, max_q, max_k, dropout, causal, seed, offset, *, scale):  # noqa: ANN001, ANN202
+    def backward(grad, q, k, v, out, lse, starts_q, starts_k, max_q, max_k, dropout, causal, seed, offset, *, scale):
         assert lse.shape == (q.shape[1], len(q))
         repeats = q.shape[1] // k.shape[1]
         keys, values = k.repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1)

@@ -93,9 +93,7 @@ class BranchAttention(torch.autograd.Function):
         scale, padding, kernel = ctx.settings
         folded = [by_prompt(x, len(prompt_k)) for x in (grads[0], q, out, lse)]
         grad, q_p, out_p, lse_p = folded
-        grad_q_p, grad_pk, grad_pv = kernel.backward(
-            grad, q_p, prompt_k, prompt_v, out_p, lse_p, scale, False, padding
-        )
+        grad_q_p, grad_pk, grad_pv = kernel.backward(grad, q_p, prompt_k, prompt_v, out_p, lse_p, scale, False, padding)
         grad_q, grad_k, grad_v = kernel.backward(grads[0], q, k, v, out, lse, scale, True, None)
         return grad_q + by_row(grad_q_p, q.shape[2]), grad_k, grad_v, grad_pk, grad_pv, None, None, None
 

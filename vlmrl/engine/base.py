@@ -1,16 +1,21 @@
 """What an engine computes: completions of prompts, and the log-probabilities of completions with gradient."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 
 from vlmrl.engine.distribution import NO_TRUNCATION, TokenDistribution, Truncation
 from vlmrl.engine.sampling import Completion, SamplingSettings
 from vlmrl.engine.scoring import TokenLogprobs
+from vlmrl.errors import UserError
 from vlmrl.models.load import Policy
 from vlmrl.types import Prompt
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,15 @@ class Engine(ABC):
     def __init__(self, policy: Policy, max_tokens_per_pass: int) -> None:
         self.policy = policy
         self.max_tokens_per_pass = max_tokens_per_pass
+        self.split_passes = 0
+        """Passes that ran out of memory and were split in two, so far."""
 
     @abstractmethod
-    def prompt_pass(self, prompts: Sequence[Prompt]) -> PromptState:
-        """Runs the prompts once, with gradient if grad is enabled."""
+    def prompt_pass(self, prompts: Sequence[Prompt], again: bool = False) -> PromptState:
+        """Runs the prompts once, with gradient if grad is enabled.
+
+        `again` says that this step will pass them again, so that what does not change in between is worth keeping.
+        """
 
     @abstractmethod
     def decode(
@@ -104,18 +114,64 @@ class Engine(ABC):
 
         With `kept`, prompt passes are run with gradient and kept there as far as there is room.
         """
-        group_size = len(seeds[0]) if seeds else 0
+        if not prompts:
+            return []
+        group_size = len(seeds[0])
+        self._require_context(prompts, settings.max_tokens)
         groups: list[list[Completion]] = []
         for part in self.passes(prompts, group_size, settings.max_tokens):
-            part_prompts = [prompts[i] for i in part]
-            tokens = padded_tokens(part_prompts, group_size, settings.max_tokens)
-            keep = kept is not None and kept.has_room(tokens)
-            with torch.set_grad_enabled(keep):
-                state = self.prompt_pass(part_prompts)
-            if kept is not None and keep:
-                kept.add(state, tokens)
-            groups += self.decode(state, settings, [seeds[i] for i in part])
+            groups += self._within_memory(
+                part,
+                lambda part: self._sample_pass([prompts[i] for i in part], settings, [seeds[i] for i in part], kept),
+            )
         return groups
+
+    def _sample_pass(
+        self,
+        prompts: Sequence[Prompt],
+        settings: SamplingSettings,
+        seeds: Sequence[Sequence[int]],
+        kept: KeptPasses | None,
+    ) -> list[list[Completion]]:
+        tokens = padded_tokens(prompts, len(seeds[0]), settings.max_tokens)
+        keep = kept is not None and kept.has_room(tokens)
+        with torch.set_grad_enabled(keep):
+            state = self.prompt_pass(prompts, again=kept is not None)
+        completions = self.decode(state, settings, seeds)
+        if kept is not None and keep:
+            kept.add(state, tokens)
+        return completions
+
+    def _within_memory(self, part: list[int], run: Callable[[list[int]], list[Result]]) -> list[Result]:
+        """Runs a pass; if memory does not suffice, once more as two."""
+        try:
+            return run(part)
+        except torch.OutOfMemoryError:
+            pass  # retried below, where no traceback keeps the failed pass's tensors alive
+        return [result for half in self.halves(part) for result in run(half)]
+
+    def halves(self, part: list[Item]) -> tuple[list[Item], list[Item]]:
+        """A pass that ran out of memory as two, counted. Raises UserError if it is a single group."""
+        if len(part) == 1:
+            raise UserError(
+                "out of memory on the pass of a single group, which is never split: lower rollout.group_size, "
+                "rollout.max_completion_tokens or model.max_pixels, or set model.gradient_checkpointing=true"
+            )
+        self.split_passes += 1
+        if self.policy.device.type == "cuda":
+            torch.cuda.empty_cache()
+        middle = len(part) // 2
+        return part[:middle], part[middle:]
+
+    def _require_context(self, prompts: Sequence[Prompt], completion_tokens: int) -> None:
+        limit = getattr(self.policy.text_config, "max_position_embeddings", None)
+        for prompt in prompts:
+            length = len(prompt.token_ids_P)
+            if limit is not None and length + completion_tokens > limit:
+                raise UserError(
+                    f"row {prompt.sample.id}: a prompt of {length} tokens and completions of up to {completion_tokens} "
+                    f"exceed the model's context of {limit}; lower model.max_pixels or rollout.max_completion_tokens"
+                )
 
     def logprobs(
         self,
@@ -130,7 +186,7 @@ class Engine(ABC):
         Takes the prompts' pass from `kept` if it is there.
         """
         taken = kept.take(prompts) if kept is not None else None
-        state, rows = taken or (self.prompt_pass(prompts), range(len(prompts)))
+        state, rows = taken or (self.prompt_pass(prompts, again=True), range(len(prompts)))
         return self.score(state, rows, completions, temperature, truncation)
 
     def passes(

@@ -134,8 +134,10 @@ class LinearLayer(LinearAttentionCacheLayerMixin):
         return LinearLayer({name: state[prompt_of_row_N] for name, state in self.current.items()})
 
     def keep(self, rows_M: Tensor) -> None:
-        self.conv_states[0] = self.conv_states[0][rows_M]
-        self.recurrent_states[0] = self.recurrent_states[0][rows_M]
+        conv, recurrent = self.conv_states[0], self.recurrent_states[0]
+        assert conv is not None, "keep() follows branch()"
+        assert recurrent is not None, "keep() follows branch()"
+        self._read({"conv": conv[rows_M], "recurrent": recurrent[rows_M]})
 
     def advance(self) -> None:
         self._read(self.current)

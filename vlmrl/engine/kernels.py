@@ -38,9 +38,7 @@ class LeftPadding:
             return None
         bias_BP = torch.zeros(real_BP.shape, device=mask_BP.device).masked_fill(~real_BP, -torch.inf)
         ends_B = real_BP.sum(1).cumsum(0, dtype=torch.int32)
-        return cls(
-            bias_BP[:, None, None], real_BP.flatten().nonzero()[:, 0], torch.nn.functional.pad(ends_B, (1, 0))
-        )
+        return cls(bias_BP[:, None, None], real_BP.flatten().nonzero()[:, 0], torch.nn.functional.pad(ends_B, (1, 0)))
 
 
 class Kernel(Protocol):

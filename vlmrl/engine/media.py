@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from vlmrl.models.families import Part
 from vlmrl.models.load import Policy
@@ -42,14 +42,17 @@ class FrozenTower:
         )
 
     @torch.no_grad()
-    def __call__(self, policy: Policy, prompts: Sequence[Prompt]) -> Features:
-        """Features of all pictures, in the order of the prompts."""
-        return _concatenated([self._features(policy, prompt) for prompt in prompts])
+    def __call__(self, policy: Policy, prompts: Sequence[Prompt], again: bool) -> Features:
+        """Features of all pictures, in the order of the prompts; `again` keeps them for further passes."""
+        return _concatenated([self._features(policy, prompt, again) for prompt in prompts])
 
-    def _features(self, policy: Policy, prompt: Prompt) -> Features:
-        if prompt not in self._of_prompt:
-            self._of_prompt[prompt] = self._cached(policy, prompt) if self._cache_bytes else _encode(policy, prompt)
-        return self._of_prompt[prompt]
+    def _features(self, policy: Policy, prompt: Prompt, again: bool) -> Features:
+        if prompt in self._of_prompt:
+            return self._of_prompt[prompt]
+        features = self._cached(policy, prompt) if self._cache_bytes else _encode(policy, prompt)
+        if again:
+            self._of_prompt[prompt] = features
+        return features
 
     def _cached(self, policy: Policy, prompt: Prompt) -> Features:
         key = _fingerprint(prompt.vision)
@@ -134,5 +137,5 @@ def _fingerprint(vision: Mapping[str, Tensor]) -> bytes:
     digest = blake2b(digest_size=16)
     for key in sorted(vision):
         digest.update(key.encode())
-        digest.update(vision[key].contiguous().view(torch.uint8).numpy())
+        digest.update(vision[key].contiguous().view(torch.uint8).numpy().data)
     return digest.digest()

@@ -43,7 +43,7 @@ class NaiveDecoder:
 class NaiveEngine(Engine):
     """The reference computation (`engine.kind=naive`)."""
 
-    def prompt_pass(self, prompts: Sequence[Prompt]) -> PromptState:
+    def prompt_pass(self, prompts: Sequence[Prompt], again: bool = False) -> PromptState:
         return PromptState(prompts)
 
     @torch.no_grad()
@@ -78,7 +78,7 @@ class NaiveEngine(Engine):
         ids_NT, mask_NT = pad_completions(completions, self.policy.device)
         logits_RV = torch.cat(
             [
-                _next_token_logits(self.policy, state.prompts[row], torch.tensor(list(tokens)))[:-1]
+                _next_token_logits(self.policy, state.prompts[row], torch.tensor(list(tokens), dtype=torch.long))[:-1]
                 for row, group in zip(rows, completions, strict=True)
                 for tokens in group
             ]

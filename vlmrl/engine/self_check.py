@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vlmrl.engine.base import Engine
+from vlmrl.engine.distribution import NO_TRUNCATION, Truncation
 from vlmrl.engine.naive import NaiveEngine
 from vlmrl.engine.shared import SharedEngine
 from vlmrl.errors import UserError
@@ -30,11 +31,20 @@ class Difference:
         return f"log-probs differ by at most {self.logprob:.1e}, gradients by {self.gradient:.1e} (relative)"
 
 
+CHECKED_MEMBERS = 2
+CHECKED_TOKENS = 32
+"""Completions of the checked group and their length: as long as they are ragged, more would find nothing else."""
+
+
 def _logprobs_and_gradient(
-    engine: Engine, prompts: Sequence[Prompt], completions: Sequence[Sequence[Sequence[int]]], temperature: float
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    completions: Sequence[Sequence[Sequence[int]]],
+    temperature: float,
+    truncation: Truncation,
 ) -> tuple[Tensor, Tensor]:
     parameters = [p for p in engine.policy.model.parameters() if p.requires_grad]
-    scored = engine.logprobs(prompts, completions, temperature)
+    scored = engine.logprobs(prompts, completions, temperature, truncation)
     # signs alternate over the members, as advantages do, so that errors cannot hide in a common factor
     signs = 1.0 - 2.0 * (torch.arange(len(scored.logprobs_NT), device=scored.logprobs_NT.device) % 2)
     total = (scored.logprobs_NT * signs[:, None]).sum()
@@ -46,20 +56,28 @@ def _logprobs_and_gradient(
 
 
 def compare_with_naive(
-    policy: Policy, prompts: Sequence[Prompt], completions: Sequence[Sequence[Sequence[int]]], temperature: float
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    completions: Sequence[Sequence[Sequence[int]]],
+    temperature: float,
+    truncation: Truncation = NO_TRUNCATION,
 ) -> Difference:
     """Log-probs and gradients of the shared engine against the naive one, over the trainable parameters."""
-    shared, gradient = _logprobs_and_gradient(SharedEngine(policy, 0), prompts, completions, temperature)
-    naive, oracle = _logprobs_and_gradient(NaiveEngine(policy, 0), prompts, completions, temperature)
+    shared, gradient = _logprobs_and_gradient(SharedEngine(policy, 1), prompts, completions, temperature, truncation)
+    naive, oracle = _logprobs_and_gradient(NaiveEngine(policy, 1), prompts, completions, temperature, truncation)
     error = (gradient - oracle).norm() / oracle.norm().clamp_min(1e-30)
     return Difference((shared - naive).abs().max().item(), error.item())
 
 
 def require_agreement(
-    policy: Policy, prompt: Prompt, completions: Sequence[Sequence[int]], temperature: float
+    policy: Policy,
+    prompt: Prompt,
+    completions: Sequence[Sequence[int]],
+    temperature: float,
+    truncation: Truncation = NO_TRUNCATION,
 ) -> Difference:
     """Compares one group. Raises UserError if the engines disagree by more than rounding."""
-    difference = compare_with_naive(policy, [prompt], [completions], temperature)
+    difference = compare_with_naive(policy, [prompt], [completions], temperature, truncation)
     dtype = policy.compute_dtype
     if difference.logprob > LOGPROB_TOLERANCE[dtype] or difference.gradient > GRADIENT_TOLERANCE[dtype]:
         raise UserError(

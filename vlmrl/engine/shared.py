@@ -78,22 +78,25 @@ class SharedEngine(Engine):
         self.shared_layers = frozenset(
             layer for layer, kind in enumerate(self.kinds) if fast_attention and kind == SHARED_KIND
         )
+        policy.require_replayable_layers()
         policy.use_attention(IMPLEMENTATION)
 
-    def prompt_pass(self, prompts: Sequence[Prompt]) -> SharedState:
+    def prompt_pass(self, prompts: Sequence[Prompt], again: bool = False) -> SharedState:
         """Encodes the pictures of B prompts and runs the language model over the prompts, each once."""
         policy = self.policy
         inputs = {key: value.to(policy.device) for key, value in policy.family.collate(prompts).items()}
         positions, next_position_B = policy.family.positions(policy.model, inputs)
         mask_BP = inputs.pop("attention_mask")
         media = media_keys(policy, inputs)
+        features: dict[str, Any] = {}
         if self.tower is not None and media:
             inputs = {k: v for k, v in inputs.items() if not any(k in keys for keys in media.values())}
-            inputs["mm_encoder_outputs"] = self.tower(policy, prompts)
+            features = {"mm_encoder_outputs": self.tower(policy, prompts, again)}
         layout = PromptLayout(self.shared_layers, LeftPadding.of(mask_BP))
         cache = self._other_layers_cache()
         hidden_B1H = policy.hidden_states(
             **inputs,
+            **features,
             **self._cached(cache, mask_BP),
             position_ids=positions,
             prompt_layout=layout,
@@ -168,7 +171,10 @@ class SharedEngine(Engine):
             branches_NTH = self._branches_pass(state, rows, prompt_of_row_N, ids_NT[:, :-1], mask_NT[:, :-1])
             hidden_NTH = torch.cat([hidden_NTH, branches_NTH], 1)
         scores = score_hidden(
-            hidden_NTH[mask_NT], ids_NT[mask_NT], self.policy.logits, self.distribution(temperature, truncation)
+            hidden_NTH[:, : ids_NT.shape[1]][mask_NT],
+            ids_NT[mask_NT],
+            self.policy.logits,
+            self.distribution(temperature, truncation),
         )
         return as_rows(*scores, mask_NT)
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vlmrl.config import Config
-from vlmrl.engine.shared import SharedEngine
+from vlmrl.engine.choose import make_engine
 from vlmrl.errors import UserError
 from vlmrl.evaluation.benchmark import Benchmark
 from vlmrl.evaluation.rows import ScoreCard, evaluate_rows, score_card
@@ -46,7 +46,7 @@ def evaluate(config: Config, save: Path | None) -> dict[str, Any]:
     rows, data = _rows(task, benchmark, config)
     device = resolve_device(config.run.device)
     policy = load_policy(config.model, device, trainable=False)
-    engine = SharedEngine(policy, config.engine.max_tokens_per_pass)
+    engine = make_engine(policy, config.engine)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:
         bar = progress.add_task("rows", total=len(rows))

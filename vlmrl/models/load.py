@@ -99,6 +99,22 @@ class Policy:
         """Configuration of the language model."""
         return self.model.config.get_text_config(decoder=True)
 
+    @property
+    def checkpoints_activations(self) -> bool:
+        layers = (m for m in self.model.modules() if isinstance(m, GradientCheckpointingLayer))
+        return any(layer.gradient_checkpointing for layer in layers)
+
+    def require_replayable_layers(self) -> None:
+        """Raises UserError if gradient checkpointing is on in a form that would lose the prompt's gradient."""
+        for name, module in self.model.named_modules():
+            if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
+                options = getattr(module._gradient_checkpointing_func, "keywords", {})
+                if options.get("use_reentrant", True):
+                    raise UserError(
+                        f"{name} uses reentrant gradient checkpointing, which cuts the gradient of the prompt; "
+                        'enable it with gradient_checkpointing_kwargs={"use_reentrant": False}'
+                    )
+
     def use_attention(self, implementation: str) -> None:
         """Switches the language model's attention; the vision tower keeps its own."""
         text = self.text_config
@@ -159,6 +175,7 @@ def load_policy(config: ModelConfig, device: torch.device, *, trainable: bool, a
     if trainable or adapter:
         _add_adapters(policy, config, adapter, trainable)
     if trainable:
+        _require_no_dropout_layers(policy.model, source)
         _set_trainable(policy, config)
         for parameter in policy.model.parameters():
             parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad else compute_dtype)
@@ -224,6 +241,16 @@ def _require_no_router_loss(model_config: Any, source: str) -> None:
             f"model {source}: text_config.output_router_logits is true; set it to false in config.json, because the "
             "router's balancing loss would count a shared prompt's tokens once and not once per completion"
         )
+
+
+def _require_no_dropout_layers(model: nn.Module, source: str) -> None:
+    """For what no configuration of the model names, a LoRA checkpoint's own dropout above all."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Dropout) and module.p > 0:
+            raise UserError(
+                f"model {source}: {name} drops activations with probability {module.p}; set it to 0 (lora_dropout in "
+                "adapter_config.json), or sampling and update see different models"
+            )
 
 
 def _load_processor(source: str, config: ModelConfig, family: type[Family]) -> Any:

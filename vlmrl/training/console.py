@@ -54,6 +54,11 @@ class Progress:
             )
         else:
             note = f"no group out of {metrics['sampled_groups']} varies: nothing to learn from"
+        if metrics["split_passes"]:
+            self.console.print(
+                f"step {step}: {metrics['split_passes']} passes ran out of memory and were split in two; "
+                "a lower engine.max_tokens_per_pass avoids the loss of time"
+            )
         self.bars.update(self.training, completed=step, note=note)
         if not self.console.is_terminal and (step % PLAIN_EVERY == 0 or step == self.total_steps):
             self.console.print(f"step {step}/{self.total_steps}  {note}")

@@ -10,11 +10,11 @@ from typing import Any
 from vlmrl.algorithms.advantages import SPREAD_TOLERANCE
 from vlmrl.algorithms.presets import Algorithm
 from vlmrl.config import Config
-from vlmrl.engine.base import Engine
-from vlmrl.engine.sampling import SamplingSettings, row_seed
+from vlmrl.engine.base import Engine, KeptPasses
+from vlmrl.engine.sampling import row_seed
 from vlmrl.errors import Interrupted, UserError
 from vlmrl.evaluation.rows import ScoreCard, evaluate_rows, score_card
-from vlmrl.rollout.groups import sample_groups
+from vlmrl.rollout.groups import sample_groups, sampling_settings
 from vlmrl.task import Task, metric_values
 from vlmrl.training.checkpoint import prune_checkpoints, save_checkpoint
 from vlmrl.training.console import Progress
@@ -68,31 +68,34 @@ class Trainer:
     def _train_step(self) -> None:
         self.step += 1
         spent: dict[str, float] = {}
+        kept = KeptPasses(self.engine.max_tokens_per_pass)
+        split_before = self.engine.split_passes
         with _timed(spent, "rollout"):
-            groups, sampled = self._collect()
+            groups, sampled = self._collect(kept)
         constant_B = assign_advantages(groups, self.algorithm, self.config.rollout)
         with _timed(spent, "update"):
-            stats = self.updater.update(groups, self.step)
+            stats = self.updater.update(groups, self.step, kept)
         metrics = self._metrics(groups, sampled, constant_B.tolist(), stats)
+        metrics["split_passes"] = self.engine.split_passes - split_before
         with _timed(spent, "record"):
             self.recorder.step(self.step, metrics, groups, spent)
         for phase, seconds in spent.items():
             self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
         self.progress.step(self.step, metrics)
 
-    def _collect(self) -> tuple[list[Group], int]:
+    def _collect(self, kept: KeptPasses) -> tuple[list[Group], int]:
         """The step's groups, and how many were sampled to get them (dynamic sampling drops constant ones)."""
-        kept: list[Group] = []
+        chosen: list[Group] = []
         wanted, sampled = self.config.rollout.prompts_per_step, 0
         for _ in range(1 + (self.config.algorithm.max_refills if self.algorithm.drop_constant_groups else 0)):
-            groups = self._sample(wanted - len(kept), sampled)
+            groups = self._sample(wanted - len(chosen), sampled, kept)
             sampled += len(groups)
-            kept += [g for g in groups if not self.algorithm.drop_constant_groups or self._accuracy_varies(g)]
-            if len(kept) == wanted:
+            chosen += [g for g in groups if not self.algorithm.drop_constant_groups or self._accuracy_varies(g)]
+            if len(chosen) == wanted:
                 break
-        return kept, sampled
+        return chosen, sampled
 
-    def _sample(self, count: int, offset: int) -> list[Group]:
+    def _sample(self, count: int, offset: int, kept: KeptPasses) -> list[Group]:
         rollout = self.config.rollout
         ids = [f"{self.step}-{offset + i}" for i in range(count)]
         seeds = [[row_seed(self.config.run.seed, id_, g) for g in range(rollout.group_size)] for id_ in ids]
@@ -100,10 +103,11 @@ class Trainer:
             self.engine,
             self.task,
             [self.rows[i] for i in self.order.next(count)],
-            SamplingSettings(rollout.temperature, rollout.max_completion_tokens),
+            sampling_settings(rollout),
             seeds,
             self.weights,
             ids,
+            kept,
         )
         self._refuse_failing_rewards(groups)
         return groups

@@ -12,16 +12,16 @@ from vlmrl.algorithms.presets import Algorithm, choose_algorithm
 from vlmrl.checks.run import require_sound_pictures, require_sound_rows
 from vlmrl.config import Config
 from vlmrl.engine.base import Engine
-from vlmrl.engine.naive import NaiveEngine
-from vlmrl.engine.sampling import SamplingSettings, row_seed
-from vlmrl.engine.self_check import require_agreement
+from vlmrl.engine.choose import make_engine
+from vlmrl.engine.sampling import row_seed
+from vlmrl.engine.self_check import CHECKED_MEMBERS, CHECKED_TOKENS, require_agreement
 from vlmrl.engine.shared import SharedEngine
 from vlmrl.errors import UserError
 from vlmrl.models.checkpoint_folders import checkpoint_folder, newest_checkpoint
 from vlmrl.models.load import Policy, load_policy, parameter_table, resolve_device
 from vlmrl.registry import find_task
 from vlmrl.report.page import write_report
-from vlmrl.rollout.groups import encode
+from vlmrl.rollout.groups import encode, sampling_settings, truncation
 from vlmrl.task import Task, reward_weights
 from vlmrl.training.checkpoint import load_state, require_space, training_bytes
 from vlmrl.training.console import Progress, before_after_table
@@ -32,7 +32,6 @@ from vlmrl.training.recorder import Recorder, dump_json, require_free_folder
 from vlmrl.training.update import Updater
 from vlmrl.types import Sample
 
-ENGINES: dict[str, type[Engine]] = {"shared": SharedEngine, "naive": NaiveEngine}
 CHECKPOINTS_KEPT = 3
 """The newest, the best, and the one being written."""
 
@@ -45,6 +44,7 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     """
     run = resume or Path(config.run.dir or _new_run_folder(config))
     algorithm = choose_algorithm(config.algorithm, config.rollout)
+    _require_one_support(config, algorithm)
     task = find_task(config.task.name).create(config.task.options)
     weights = reward_weights(task, config.task.weights)
     checkpoint = _checkpoint_to_resume(resume) if resume else None
@@ -59,7 +59,7 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     policy = _load_policy(config, device, checkpoint)
     require_sound_rows(task, policy.family, rows, config.task.weights)
     require_space(run, CHECKPOINTS_KEPT * training_bytes(policy))
-    engine = ENGINES[config.engine.kind](policy, config.engine.max_tokens_per_pass)
+    engine = make_engine(policy, config.engine)
     progress = Progress(config.run.steps)
     progress.console.print(parameter_table(policy))
     if config.engine.self_check and config.engine.kind == "shared":
@@ -90,6 +90,15 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     return _sum_up(trainer, run)
 
 
+def _require_one_support(config: Config, algorithm: Algorithm) -> None:
+    """A truncated distribution keeps other tokens as soon as the weights differ, and no ratio compares the two."""
+    if truncation(config.rollout).active and (config.optim.inner_epochs > 1 or algorithm.kl_coefficient):
+        raise UserError(
+            "rollout.top_k, top_p and min_p truncate the distribution, and other weights keep other tokens: "
+            "set optim.inner_epochs=1 and algorithm.kl_coefficient=0, or sample without them"
+        )
+
+
 def _new_run_folder(config: Config) -> str:
     model = Path(config.model.path).name
     return f"runs/{config.task.name}-{model}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -116,17 +125,20 @@ def _self_check(engine: Engine, task: Task, sample: Sample, config: Config) -> s
     """Compares the engines on a group of the first row, sampled as training samples."""
     rollout = config.rollout
     prompts = encode(engine.policy, task, [sample])
-    seeds = [[row_seed(config.run.seed, "self-check", g) for g in range(max(2, rollout.group_size))]]
-    settings = SamplingSettings(rollout.temperature, rollout.max_completion_tokens)
+    seeds = [[row_seed(config.run.seed, "self-check", g) for g in range(CHECKED_MEMBERS)]]
+    settings = sampling_settings(rollout)
+    settings = replace(settings, max_tokens=min(settings.max_tokens, CHECKED_TOKENS))
     completions = [c.token_ids_T for c in engine.sample(prompts, settings, seeds)[0]]
-    return str(require_agreement(engine.policy, prompts[0], completions, rollout.temperature))
+    # ragged in any case, as real groups are
+    completions[-1] = completions[-1][: max(1, len(completions[-1]) // 2)]
+    return str(require_agreement(engine.policy, prompts[0], completions, rollout.temperature, truncation(rollout)))
 
 
 def _updater(engine: Engine, algorithm: Algorithm, config: Config, device: torch.device) -> Updater:
     reference = None
     if algorithm.kl_coefficient and not engine.policy.has_adapters:
         start = load_policy(config.model, device, trainable=False)
-        reference = type(engine)(start, config.engine.max_tokens_per_pass)
+        reference = make_engine(start, config.engine, engine.tower if isinstance(engine, SharedEngine) else None)
     return Updater(engine, algorithm, config.optim, config.rollout, config.run.steps, reference)
 
 
