@@ -16,6 +16,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tests.random_models import save_random_model
 from tests.training.conftest import SMALL, MakeConfig
+from vlmrl.engine.shared import SharedEngine
 from vlmrl.errors import UserError
 from vlmrl.evaluation.run import evaluate
 from vlmrl.models.checkpoint_folders import newest_checkpoint
@@ -122,6 +123,41 @@ def test_splitting_a_step_changes_nothing_but_rounding(small_config: MakeConfig)
     train(split)
     first, second = (load_file(newest_checkpoint(Path(str(c.run.dir))) / "model.safetensors") for c in (whole, split))
     assert all(torch.allclose(first[name], second[name], atol=2e-5) for name in first)
+
+
+def test_an_update_out_of_memory_goes_on_in_halves(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the KL term and a second epoch need what the first fixed, which is split with the pass
+    words = ("run.steps=2", "eval.every=0", "optim.inner_epochs=2", "algorithm.kl_coefficient=0.01")
+    whole, split = small_config(*words, run="whole"), small_config(*words, run="split")
+    train(whole)
+    score, calls = SharedEngine.score, []
+
+    def score_three(self: SharedEngine, state: Any, rows: Any, *rest: Any) -> Any:
+        calls.append(len(rows))
+        if len(rows) > 3 and len(calls) > 3:
+            raise torch.OutOfMemoryError
+        return score(self, state, rows, *rest)
+
+    monkeypatch.setattr(SharedEngine, "score", score_three)
+    train(split)
+    first, second = (load_file(newest_checkpoint(Path(str(c.run.dir))) / "model.safetensors") for c in (whole, split))
+    assert all(torch.allclose(first[name], second[name], atol=2e-5) for name in first)
+    steps = [m for m in lines(Path(str(split.run.dir)) / "metrics.jsonl") if m["kind"] == "train"]
+    assert sum(m["split_passes"] for m in steps) >= 1
+
+
+def test_sampling_and_update_share_the_prompt_pass(small_config: MakeConfig) -> None:
+    config = small_config("run.steps=1", "eval.every=0")
+    train(config)
+    (step,) = [m for m in lines(Path(str(config.run.dir)) / "metrics.jsonl") if m["kind"] == "train"]
+    assert step["kept_passes"] == 1
+    assert step["dead_skipped"] == round(6 * step["dead_groups"])
+
+
+def test_truncated_sampling_trains_where_it_is_exact(small_config: MakeConfig) -> None:
+    with pytest.raises(UserError, match=r"rollout\.top_k.*inner_epochs=1"):
+        train(small_config("rollout.top_k=20", "optim.inner_epochs=2"))
+    train(small_config("rollout.top_k=20", "run.steps=1", "eval.every=0", "rollout.stop_strings=['}']"))
 
 
 KILLED_WHILE_SAVING = """

@@ -75,7 +75,7 @@ class DecodeLayout:
         self.length += 1
         if self.static:
             self.position_1.fill_(self.length)
-            self.unwritten_T[self.length] = 0
+            self.unwritten_T[self.length : self.length + 1] = 0
 
     def keep(self, rows_M: Tensor) -> None:
         """Drops all rows but these."""
