@@ -171,3 +171,14 @@ def test_gradients_in_double_precision(kernel: Kernel, lengths: list[int]) -> No
     real = mask_BP.bool()[:, None, :, None]
     causal = lambda *x: CausalAttention.apply(*x, 0.5, padding, kernel) * real  # noqa: E731
     assert torch.autograd.gradcheck(causal, (q, k, v))
+
+
+def test_any_memory_layout_is_read_right() -> None:
+    q, k, v, prompt_k, prompt_v = tensors((4, 4, 3, 8), *[(4, 2, 3, 8)] * 2, *[(2, 2, 5, 8)] * 2, seed=3)
+    transposed = [x.detach().mT.contiguous().mT.requires_grad_() for x in (q, k, v, prompt_k, prompt_v)]
+    results = []
+    for kernel, inputs in ((Reference(), (q, k, v, prompt_k, prompt_v)), (CpuFlash(), transposed)):
+        out = BranchAttention.apply(*inputs, 0.3, None, kernel)
+        results.append([out, *torch.autograd.grad(out.sum(), inputs)])  # the gradient of a sum has no strides at all
+    for a, b in zip(*results, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)

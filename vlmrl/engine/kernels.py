@@ -75,6 +75,11 @@ def kernel_for(q: Tensor, v: Tensor) -> Kernel:
     return Reference()
 
 
+def _dense(x: Tensor) -> Tensor:
+    """The flash kernels take any strides but that of the last axis, and the CPU's does not check it."""
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
 class Reference:
     """Plain torch, any device and precision: the whole score matrix in memory."""
 
@@ -135,10 +140,11 @@ class CpuFlash:
     def _rows(x: Tensor, key_heads: int, causal: bool) -> Tensor:
         """Queries [B, H, S, ...] in the kernel's arrangement."""
         grouped = x.unflatten(1, (key_heads, -1))
-        return grouped.flatten(0, 1) if causal else grouped.flatten(2, 3)
+        return _dense(grouped.flatten(0, 1) if causal else grouped.flatten(2, 3))
 
     @staticmethod
     def _keys(x: Tensor, repeats: int, causal: bool) -> Tensor:
+        x = _dense(x)
         return x.flatten(0, 1).unsqueeze(1).expand(-1, repeats, -1, -1) if causal else x
 
     @staticmethod
@@ -208,7 +214,7 @@ class CudaFlash:
     def _pack(x: Tensor, padding: LeftPadding | None) -> Tensor:
         """[B, H, S, d] as [tokens, H, d]."""
         flat = x.transpose(1, 2).flatten(0, 1)
-        return flat if padding is None else flat[padding.real_R]
+        return _dense(flat) if padding is None else flat[padding.real_R]
 
     @staticmethod
     def _unpack(x: Tensor, batch: int, padding: LeftPadding | None, length: int) -> Tensor:

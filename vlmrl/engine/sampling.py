@@ -70,7 +70,6 @@ def _pick(probabilities_NV: Tensor, uniform_N: Tensor) -> Tensor:
     return torch.searchsorted(cumulative_NV, target_N1, right=True)[:, 0]
 
 
-@torch.no_grad()
 def sample_rows(
     decoder: Decoder,
     settings: SamplingSettings,
@@ -79,7 +78,10 @@ def sample_rows(
     stop_ids: Sequence[int],
     to_text: ToText,
 ) -> list[Completion]:
-    """Draws one completion per row. A row's random numbers come from its own seed only, not from its neighbours."""
+    """Draws one completion per row, with gradients turned off by the caller.
+
+    A row's random numbers come from its own seed only, not from its neighbours.
+    """
     device = banned_V.device
     size, limit = len(seeds), settings.max_tokens
     distribution = TokenDistribution(banned_V, settings.temperature, settings.truncation)

@@ -26,6 +26,7 @@ from vlmrl.engine.kernels import LeftPadding
 from vlmrl.engine.media import FrozenTower, media_keys
 from vlmrl.engine.sampling import Completion, SamplingSettings, sample_rows
 from vlmrl.engine.scoring import TokenLogprobs, as_rows, pad_completions, score_hidden
+from vlmrl.engine.thin import thin_linear_layers
 from vlmrl.errors import UserError
 from vlmrl.models.load import Policy
 from vlmrl.types import Prompt
@@ -124,7 +125,7 @@ class SharedEngine(Engine):
             return {"use_cache": False}
         return {"use_cache": True, "past_key_values": cache, "attention_mask": mask}
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def decode(
         self, state: PromptState, settings: SamplingSettings, seeds: Sequence[Sequence[int]]
     ) -> list[list[Completion]]:
@@ -134,7 +135,7 @@ class SharedEngine(Engine):
         # the last token is never fed back, and recurrent layers grow no static buffers
         capture = self.cuda_graphs and state.cache is None
         layout = DecodeLayout(state.keys_values, state.padding, group_size, max(1, settings.max_tokens - 1), capture)
-        with policy.precision(), policy.keeping_activations():
+        with policy.precision(), policy.keeping_activations(), thin_linear_layers(policy.model):
             decoder = BranchDecoder(
                 policy,
                 layout,

@@ -28,6 +28,7 @@ from vlmrl.config import ModelConfig
 from vlmrl.errors import UserError
 from vlmrl.models.checkpoint_folders import newest_checkpoint
 from vlmrl.models.families import FAMILIES, Family, Part
+from vlmrl.models.overriding import overridden_forward
 from vlmrl.paths import tiny_model_dir
 
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -69,12 +70,8 @@ class Policy:
 
         The call goes through the whole model, because wrappers that shard weights hook its forward.
         """
-        head = self.model.get_output_embeddings()
-        head.forward = _unchanged
-        try:
+        with overridden_forward([self.model.get_output_embeddings()], lambda head, hidden: hidden):
             return self.forward(**inputs).logits
-        finally:
-            del head.forward
 
     def logits(self, hidden_NH: Tensor) -> Tensor:
         """The output head, in the compute precision."""
@@ -128,10 +125,6 @@ class Policy:
     @property
     def has_adapters(self) -> bool:
         return isinstance(self.model, PeftModel)
-
-
-def _unchanged(hidden: Tensor) -> Tensor:
-    return hidden
 
 
 def resolve_device(name: str) -> torch.device:
