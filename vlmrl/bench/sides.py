@@ -1,0 +1,71 @@
+"""The sides of a comparison: each does one whole step, from a decoded picture and its text to gradients."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from vlmrl.bench.meter import Meter
+from vlmrl.bench.workload import Workload
+from vlmrl.engine.sampling import SamplingSettings
+from vlmrl.engine.shared import SharedEngine
+from vlmrl.models.load import Policy
+
+Completions = list[list[int]]
+MAX_TOKENS_PER_PASS = 1 << 30
+"""A step of the benchmark is one prompt and is never split."""
+
+
+def policy_loss(logprobs_GT: Tensor, advantages_G: Tensor) -> Tensor:
+    """The GRPO loss of the step in which the policy is the one that sampled: the ratio is 1 and has a gradient."""
+    ratio_GT = (logprobs_GT - logprobs_GT.detach()).exp()
+    return -(advantages_G[:, None].to(ratio_GT) * ratio_GT).mean()
+
+
+class Side(ABC):
+    """One way to compute a step on a policy that all sides share."""
+
+    name: ClassVar[str]
+
+    def __init__(self, policy: Policy, workload: Workload, meter: Meter) -> None:
+        self.policy, self.workload, self.meter = policy, workload, meter
+        self.advantages_G = workload.advantages_G.to(policy.device)
+
+    @abstractmethod
+    def step(self) -> Completions:
+        """Samples G completions of C tokens and accumulates the loss's gradient; returns the completions."""
+
+
+class Ours(Side):
+    """vlmrl's engine, as training runs it."""
+
+    name = "vlmrl"
+    seed = 0
+
+    def step(self) -> Completions:
+        setting = self.workload.setting
+        self.policy.model.train()
+        with self.meter.section("process"):
+            prompt = self.workload.encode(self.policy)
+        engine = SharedEngine(self.policy, MAX_TOKENS_PER_PASS)
+        settings = SamplingSettings(temperature=1.0, max_tokens=setting.C)
+        with self.meter.section("decode"):
+            seeds = [[self.seed + member for member in range(setting.G)]]
+            type(self).seed += setting.G
+            completions = [row.token_ids_T for row in engine.sample([prompt], settings, seeds)[0]]
+        with self.meter.section("score"):
+            scored = engine.logprobs([prompt], [completions], temperature=1.0)
+            loss = policy_loss(scored.logprobs_NT, self.advantages_G)
+        loss.backward()
+        return completions
+
+
+@torch.no_grad()
+def sample_with_engine(policy: Policy, workload: Workload) -> Completions:
+    """The rollout alone."""
+    setting = workload.setting
+    prompt = workload.encode(policy)
+    settings = SamplingSettings(temperature=1.0, max_tokens=setting.C)
+    groups = SharedEngine(policy, MAX_TOKENS_PER_PASS).sample([prompt], settings, [list(range(setting.G))])
+    return [row.token_ids_T for row in groups[0]]
