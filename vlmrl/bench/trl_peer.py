@@ -86,7 +86,7 @@ class Trl(Side):
         trainer, policy = self._trainer, self.policy
         # the trainer keeps a batch for as many updates as it makes with it; here that is one
         trainer._buffered_inputs, trainer._step = None, 0
-        generate = trainer._generate_and_score_completions
+        generate, backward = trainer._generate_and_score_completions, trainer.accelerator.backward
         sampled: list[Completions] = []
 
         def rollout(rows: Any) -> Any:
@@ -95,7 +95,11 @@ class Trl(Side):
             sampled.append(batch["completion_ids"].tolist())
             return batch
 
-        trainer._generate_and_score_completions = rollout
+        def timed_backward(loss: Any, **options: Any) -> None:
+            with self.meter.section("update"):
+                backward(loss, **options)
+
+        trainer._generate_and_score_completions, trainer.accelerator.backward = rollout, timed_backward
         row = {"prompt": self._messages(), "image": self.workload.sample.images[0]}
         reduced = policy.compute_dtype is not torch.float32
         if self._hooked:
@@ -107,7 +111,7 @@ class Trl(Side):
             ):
                 trainer.training_step(policy.model, [dict(row) for _ in range(self.workload.setting.G)], None)
         finally:
-            trainer._generate_and_score_completions = generate
+            trainer._generate_and_score_completions, trainer.accelerator.backward = generate, backward
             if self._hooked:
                 self._input_gradients(False)
         return sampled[0]
