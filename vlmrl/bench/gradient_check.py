@@ -52,7 +52,7 @@ def naive_gradients(policy: Policy, workload: Workload, completions: Completions
     """Gradients of the step's loss, every completion computed with its own copy of the prompt, one row at a time."""
     clear_gradients(policy)
     prompt, engine = workload.encode(policy), NaiveEngine(policy, 0)
-    for row, advantage in zip(completions, workload.advantages_G.to(policy.device), strict=True):
+    for row, advantage in zip(completions, workload.advantages.to(policy.device), strict=True):
         scored = engine.logprobs([prompt], [[row]], temperature=1.0)
         (policy_loss(scored.logprobs_NT, advantage[None]) / len(completions)).backward()
     gradients = _gradients(policy)

@@ -102,6 +102,8 @@ class StepShape:
     lora: bool
     checkpointing: bool
     train_tower: bool = False
+    trl_scores_prompt: bool = False
+    """GRPOTrainer's fused head leaves prompt positions out on a GPU with Triton only."""
 
 
 @dataclass(frozen=True)
@@ -129,24 +131,31 @@ def step_costs(model: ModelShape, step: StepShape) -> dict[str, StepCost]:
     tower_backward = (2 + step.checkpointing) * step.train_tower
     full_rows = G * prompt + completions
     head_update = 3 * head
-    trl_tower_backward = tower_backward
+    trl_tower_backward = float(tower_backward)
     if step.lora and step.checkpointing and not step.train_tower:
         # GRPOTrainer's enable_input_require_grads hooks the tower's embedding too: recomputed and back-propagated
         trl_tower_backward = 2.0
+    trl_head = 3 * model.head_forward(G * (P + C)) if step.trl_scores_prompt else head_update
     return {
         "ideal": StepCost(
-            tower, prompt, completions + head, completions + backward * (prompt + completions) + head_update
-            + tower_backward * tower
+            tower,
+            prompt,
+            completions + head,
+            completions + backward * (prompt + completions) + head_update + tower_backward * tower,
         ),
         "loop-once": StepCost(
             2 * tower, G * prompt, completions + head, (1 + backward) * full_rows + head_update + tower_backward * tower
         ),
         "loop": StepCost(
-            2 * G * tower, G * prompt, completions + head,
+            2 * G * tower,
+            G * prompt,
+            completions + head,
             (1 + backward) * full_rows + head_update + G * tower_backward * tower,
         ),
         "trl": StepCost(
-            2 * G * tower, G * prompt, completions + head,
-            (1 + backward) * full_rows + head_update + G * trl_tower_backward * tower,
+            2 * G * tower,
+            G * prompt,
+            completions + head,
+            (1 + backward) * full_rows + trl_head + G * trl_tower_backward * tower,
         ),
     }

@@ -1,7 +1,7 @@
 """Hand-written GRPO steps on plain transformers: what a careful person writes without sharing prompts."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -63,7 +63,7 @@ class LoopOnce(Loop):
     def logprobs(self, once: Mapping[str, Tensor], ids_NT: Tensor) -> Tensor:
         policy = self.policy
         tower = (p for name, p in policy.model.named_parameters() if policy.family.tower_pattern.search(name))
-        core: Any = policy.model.get_base_model() if policy.has_adapters else policy.model
+        core: Any = cast(Any, policy.model).get_base_model() if policy.has_adapters else policy.model
         reduced = policy.compute_dtype is not torch.float32
         with (
             torch.set_grad_enabled(any(p.requires_grad for p in tower)),

@@ -4,7 +4,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -51,7 +51,7 @@ class Meter:
         self._prompt_rows = 0
         self._marks: list[tuple[str, Mark]] = []
         self.clear()
-        core = policy.model.get_base_model() if policy.has_adapters else policy.model
+        core: Any = cast(Any, policy.model).get_base_model() if policy.has_adapters else policy.model
         decoder = core.get_decoder()
         tower = _tower(core, policy)
         self._processor_images = 0
@@ -125,7 +125,8 @@ class Meter:
     def _enter_tower(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         grids = kwargs.get("grid_thw", args[1] if len(args) > 1 else None)
         pixels = kwargs.get("pixel_values", args[0] if args else None)
-        self.images_encoded += len(pixels if grids is None else grids)
+        images: Any = pixels if grids is None else grids
+        self.images_encoded += len(images)
         self._switch("encode")
 
     def _enter_decoder(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

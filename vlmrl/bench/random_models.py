@@ -78,7 +78,7 @@ def build_processor(shape: Shape) -> Qwen2_5_VLProcessor:
 
 
 def build_config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
-    token = tokenizer.convert_tokens_to_ids
+    token: Any = tokenizer.convert_tokens_to_ids
     half = shape.hidden // shape.heads // 2
     by_height = half * 3 // 8
     return Qwen2_5_VLConfig(
@@ -120,13 +120,12 @@ def build_config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VL
     )
 
 
-def build_model(
-    config: Qwen2_5_VLConfig, device: torch.device, dtype: torch.dtype, seed: int = 0
-) -> PreTrainedModel:
+def build_model(config: Qwen2_5_VLConfig, device: torch.device, dtype: torch.dtype, seed: int = 0) -> PreTrainedModel:
     """The model on its device, weights drawn there: a model of 7 billion parameters is never held twice."""
+    text = config.get_text_config(decoder=True)
     torch.manual_seed(seed)
     with torch.device(device):
         model = Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=dtype, attn_implementation="sdpa")
-    model.generation_config.eos_token_id = config.text_config.eos_token_id
-    model.generation_config.pad_token_id = config.text_config.pad_token_id
+    model.generation_config.eos_token_id = text.eos_token_id
+    model.generation_config.pad_token_id = text.pad_token_id
     return model

@@ -30,7 +30,7 @@ class Side(ABC):
 
     def __init__(self, policy: Policy, workload: Workload, meter: Meter) -> None:
         self.policy, self.workload, self.meter = policy, workload, meter
-        self.advantages_G = workload.advantages_G.to(policy.device)
+        self.advantages_G = workload.advantages.to(policy.device)
 
     @abstractmethod
     def step(self) -> Completions:

@@ -193,6 +193,7 @@ def step_shape(policy: Policy, workload: Workload, model: ModelChoice) -> StepSh
         image_tokens=int(prompt.vision["mm_token_type_ids"].count_nonzero()),
         lora=model.lora,
         checkpointing=model.checkpointing,
+        trl_scores_prompt=policy.device.type == "cpu",
     )
 
 

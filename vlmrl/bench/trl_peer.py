@@ -36,11 +36,12 @@ class Trl(Side):
 
     @property
     def _checkpointing(self) -> bool:
-        return bool(self.policy.model.is_gradient_checkpointing)
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.policy.model.modules())
 
     def _build(self) -> Any:
         from datasets import Dataset
-        from trl import GRPOConfig, GRPOTrainer
+        from trl.trainer.grpo_config import GRPOConfig
+        from trl.trainer.grpo_trainer import GRPOTrainer
 
         policy, setting = self.policy, self.workload.setting
         self._folder = tempfile.TemporaryDirectory(prefix="vlmrl-bench-")
@@ -64,8 +65,8 @@ class Trl(Side):
             disable_tqdm=True,
         )
 
-        def rewards(completions: list[Any], **_: Any) -> list[float]:
-            return self.workload.rewards_G
+        def rewards(completions: list[Any], **_: Any) -> list[float | None]:
+            return list(self.workload.rewards)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -109,14 +109,14 @@ class Workload:
     request: str
 
     @property
-    def rewards_G(self) -> list[float]:
+    def rewards(self) -> list[float]:
         """Fixed rewards, half of them above the mean."""
         return [float(2 * member >= self.setting.G) for member in range(self.setting.G)]
 
     @property
-    def advantages_G(self) -> Tensor:
+    def advantages(self) -> Tensor:
         """The rewards centred and divided by their standard deviation, as GRPOTrainer does it."""
-        rewards_G = torch.tensor(self.rewards_G)
+        rewards_G = torch.tensor(self.rewards)
         return (rewards_G - rewards_G.mean()) / (rewards_G.std() + 1e-4)
 
     def encode(self, policy: Policy) -> Prompt:
@@ -133,7 +133,9 @@ def make_workload(policy: Policy, setting: Setting, seed: int = 0) -> Workload:
     workload = _workload(setting, max(1, setting.P - template - TEXT_TOKENS), REQUEST, seed, policy)
     missing = setting.P - _tokens(policy, workload)
     if missing < 0:
-        raise UserError(f"setting {setting}: the shortest prompt of this model is {setting.P - missing} tokens; raise P")
+        raise UserError(
+            f"setting {setting}: the shortest prompt of this model is {setting.P - missing} tokens; raise P"
+        )
     for filler in FILLERS:
         filled = Workload(setting, workload.sample, REQUEST + filler * missing)
         if _tokens(policy, filled) == setting.P:
@@ -154,4 +156,3 @@ def _workload(setting: Setting, image_tokens: int, request: str, seed: int, poli
     record = ImageRecord(0, size)
     gold = Point(0.5, 0.5, record.frame(Unit.NORM1))
     return Workload(setting, Sample("bench", (Image.fromarray(noise),), (record,), request, gold), request)
-

@@ -1,7 +1,6 @@
 """``vlmrl bench``: how fast a step and a rollout are, side by side with others."""
 
 import argparse
-import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -122,14 +121,12 @@ def run_step(args: argparse.Namespace) -> None:
             raise UserError(MISSING)
         peers.remove("trl")
         _say(MISSING)
-    if not importlib.util.find_spec("vllm"):
-        _say("vllm is not installed: steps with its sampler are left out")
     device = resolve_device(args.device)
+    machine = describe_machine(device)
     records: list[dict[str, Any]] = []
     for result in run_steps(model, settings, peers, args.reps, _say):
         print(setting_block(result, on_gpu=device.type == "cuda"), flush=True)
         records += result.record()
-        machine = describe_machine(device)
         write_json(args.json, {"machine": machine, "model": vars(model), "results": records})
     print(LEGEND)
     print(machine_line(machine))
@@ -142,12 +139,11 @@ def run_rollout(args: argparse.Namespace) -> None:
     from vlmrl.models.load import resolve_device
 
     settings, model = _settings(args), _model(args)
-    machine: dict[str, str | int] = {}
+    machine = describe_machine(resolve_device(args.device))
     records: list[dict[str, Any]] = []
     for result in run_rollouts(model, settings, args.reps, _say):
         print(result.text(), flush=True)
         records += result.record()
-        machine = describe_machine(resolve_device(args.device))
         write_json(args.json, {"machine": machine, "model": vars(model), "results": records})
     print(machine_line(machine))
 

@@ -143,6 +143,14 @@ def load_family(config: ModelConfig) -> Family:
     return _load_family(source, config)[0]
 
 
+def load_shape(config: ModelConfig) -> tuple[PreTrainedModel, Family]:
+    """The model without weights (its parameters have sizes but no values) and its family. Raises as load_policy."""
+    source, _ = _base_and_adapter(config, None)
+    family, model_config = _load_family(source, config)
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(model_config), family
+
+
 def _base_and_adapter(config: ModelConfig, adapter: Path | None) -> tuple[str, Path | None]:
     source = model_folder(config.path)
     settings = Path(source) / ADAPTER_FILE
