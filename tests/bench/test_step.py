@@ -12,6 +12,7 @@ from vlmrl.bench import gradient_check, step
 from vlmrl.bench.gradient_check import clear_gradients, gradient_error, naive_gradients
 from vlmrl.bench.meter import Meter
 from vlmrl.bench.peak_memory import peak_memory
+from vlmrl.bench.sides import Completions, Side
 from vlmrl.bench.step import SIDES
 from vlmrl.bench.trl_peer import trl_is_installed
 from vlmrl.bench.workload import DEFAULT_SETTINGS, ModelChoice, Setting, Workload, bench_policy, make_workload
@@ -41,6 +42,11 @@ def tiny() -> Prepared:
 @pytest.fixture(scope="module")
 def lora() -> Prepared:
     return prepare(LORA)
+
+
+def step_of(side: Side) -> Completions:
+    side.prepare()
+    return side.step()
 
 
 P, C, G = SETTING.P, SETTING.C, SETTING.G
@@ -74,7 +80,7 @@ def test_counts_of_every_side(tiny: Prepared, name: str) -> None:
     clear_gradients(policy)
     meter.start(P)
     with meter.counting_processor_calls():
-        completions = SIDES[name](policy, workload, meter).step()
+        completions = step_of(SIDES[name](policy, workload, meter))
     assert meter.counts() == COUNTS[name]
     assert [len(row) for row in completions] == [C] * G
     assert not policy.banned_V[torch.tensor(completions)].any()
@@ -85,7 +91,7 @@ def test_counts_of_every_side(tiny: Prepared, name: str) -> None:
 def test_every_side_computes_the_naive_gradient(request: pytest.FixtureRequest, choice: str, name: str) -> None:
     policy, workload, meter = request.getfixturevalue(choice)
     clear_gradients(policy)
-    completions = SIDES[name](policy, workload, meter).step()
+    completions = step_of(SIDES[name](policy, workload, meter))
     gradient = torch.cat([p.grad.flatten().clone() for p in policy.model.parameters() if p.grad is not None])
     oracle = torch.cat([g.flatten() for g in naive_gradients(policy, workload, completions)])
     # GRPOTrainer scores with the banned tokens in the distribution: 8 of 4096, which is no part of its cost

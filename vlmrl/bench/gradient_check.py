@@ -38,6 +38,7 @@ def gradient_error(side: Side) -> GradientError:
     """Runs one step of `side` and the naive computation on the completions it sampled."""
     policy = side.policy
     clear_gradients(policy)
+    side.prepare()
     completions = side.step()
     gradient = _gradients(policy)
     naive = naive_gradients(policy, side.workload, completions)

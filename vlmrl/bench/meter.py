@@ -48,13 +48,12 @@ class Meter:
     def __init__(self, policy: Policy) -> None:
         self.clock = Clock(policy.device)
         self._section = "update"
-        self._prompt_rows = 0
+        self._prompt_tokens = 0
         self._marks: list[tuple[str, Mark]] = []
         self.clear()
         core: Any = cast(Any, policy.model).get_base_model() if policy.has_adapters else policy.model
         decoder = core.get_decoder()
         tower = _tower(core, policy)
-        self._processor_images = 0
         self._handles = [
             tower.register_forward_pre_hook(self._enter_tower, with_kwargs=True),
             tower.register_forward_hook(self._leave),
@@ -70,10 +69,10 @@ class Meter:
         self.token_rows: Counter[str] = Counter()
         self._marks = []
 
-    def start(self, prompt_rows: int) -> None:
-        """Begins a step. A forward of exactly `prompt_rows` token rows is one over the prompt alone."""
+    def start(self, prompt_tokens: int) -> None:
+        """Begins a step. A forward over one row of this many tokens is one over the prompt alone."""
         self.clear()
-        self._prompt_rows = prompt_rows
+        self._prompt_tokens = prompt_tokens
         self._switch("update")
 
     def phases(self) -> dict[str, float]:
@@ -135,7 +134,7 @@ class Meter:
             # what is longer than a token while sampling is the prompt, shared or repeated
             phase = "decode" if tokens == 1 else "prompt"
         else:
-            phase = "prompt" if rows * tokens == self._prompt_rows else "score"
+            phase = "prompt" if (rows, tokens) == (1, self._prompt_tokens) else "score"
         self.token_rows[phase] += rows * tokens
         self._switch(phase)
 

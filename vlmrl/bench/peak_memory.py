@@ -46,6 +46,7 @@ def _measure(side: str, model: ModelChoice, setting: Setting) -> int | None:
     policy = bench_policy(model)
     runner = SIDES[side](policy, make_workload(policy, setting), Meter(policy))
     clear_gradients(policy)
+    runner.prepare()
     gc.collect()
     if policy.device.type == "cuda":
         torch.cuda.synchronize()

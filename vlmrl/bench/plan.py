@@ -55,8 +55,6 @@ class Plan:
     shape: ModelShape
     sizes: list[PromptSize]
     memory: TrainingMemory
-    context: int
-    pixels_per_token: int
     step_operations: float
     trl_ratio: float
     step_time: StepTime | None
@@ -114,8 +112,6 @@ def make_plan(config: Config, device_name: str) -> Plan:
     memory = training_memory(model, shape, family, config.model, compute_bytes)
     text = model.config.get_text_config(decoder=True)
     context = getattr(text, "max_position_embeddings", None) or 1 << 30
-    image = family.processor.image_processor
-    pixels_per_token = (image.patch_size * image.merge_size) ** 2
     budget = _token_budget(config, memory, device, sizes)
     costs = _typical_costs(config, shape, sizes)
     return Plan(
@@ -124,12 +120,10 @@ def make_plan(config: Config, device_name: str) -> Plan:
         shape=shape,
         sizes=sizes,
         memory=memory,
-        context=context,
-        pixels_per_token=pixels_per_token,
         step_operations=costs["ideal"].total * config.rollout.prompts_per_step,
         trl_ratio=costs["trl"].total / costs["ideal"].total,
         step_time=_step_time(config, shape, device, costs["ideal"], sizes, compute_bytes),
-        max_pixels=_pixel_limit(config, sizes, budget, context, pixels_per_token),
+        max_pixels=_pixel_limit(config, family, sizes, budget, context),
         max_tokens_per_pass=budget,
     )
 
@@ -191,10 +185,15 @@ def _token_budget(
 
 
 def _pixel_limit(
-    config: Config, sizes: Sequence[PromptSize], budget: int | None, context: int, pixels_per_token: int
+    config: Config, family: Family, sizes: Sequence[PromptSize], budget: int | None, context: int
 ) -> int | None:
-    """The largest limit under which every prompt fits context and budget with its group; None if all do already."""
-    if budget is None:
+    """The largest limit under which every prompt fits context and budget with its group.
+
+    None if all do already, or if the family's processor has no pixel limit.
+    """
+    image = family.processor.image_processor
+    merge_size = getattr(image, "merge_size", None)
+    if budget is None or merge_size is None:
         return None
     rollout = config.rollout
     room = min(context - rollout.max_completion_tokens, budget - rollout.group_size * rollout.max_completion_tokens)
@@ -202,7 +201,7 @@ def _pixel_limit(
     if not over:
         return None
     per_picture = min((room - size.text_tokens) // len(size.pictures) for size in over)
-    return max(0, per_picture) * pixels_per_token or None
+    return max(0, per_picture) * (image.patch_size * merge_size) ** 2 or None
 
 
 def _typical_costs(config: Config, shape: ModelShape, sizes: Sequence[PromptSize]) -> dict[str, StepCost]:

@@ -12,7 +12,7 @@ import torch
 
 from vlmrl.bench.loops import hf_generate
 from vlmrl.bench.meter import Meter
-from vlmrl.bench.sides import Completions, Ours, sample_with_engine
+from vlmrl.bench.sides import Completions, Ours
 from vlmrl.bench.step import Say, Spread, quiet_libraries
 from vlmrl.bench.workload import ModelChoice, Setting, Workload, bench_policy, make_workload
 from vlmrl.models.load import Policy
@@ -142,13 +142,14 @@ def _samplers(policy: Policy, workload: Workload, meter: Meter) -> dict[str, Sam
     side = Ours(policy, workload, meter)
 
     def ours() -> Completions:
-        with meter.section("decode"):
-            return sample_with_engine(policy, workload)
+        side.prepare()
+        return side.rollout()
 
     def generate() -> Completions:
-        with meter.section("decode"):
+        with meter.section("process"):
             prompt = workload.encode(policy)
             inputs = {key: value.to(policy.device) for key, value in policy.family.collate([prompt]).items()}
+        with meter.section("decode"):
             rows = hf_generate(side, inputs, num_return_sequences=workload.setting.G)
         policy.model.eval()
         return rows.tolist()

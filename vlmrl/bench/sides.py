@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from vlmrl.bench.meter import Meter
@@ -11,6 +10,7 @@ from vlmrl.bench.workload import Workload
 from vlmrl.engine.sampling import SamplingSettings
 from vlmrl.engine.shared import SharedEngine
 from vlmrl.models.load import Policy
+from vlmrl.types import Prompt
 
 Completions = list[list[int]]
 MAX_TOKENS_PER_PASS = 1 << 30
@@ -32,6 +32,10 @@ class Side(ABC):
         self.policy, self.workload, self.meter = policy, workload, meter
         self.advantages_G = workload.advantages.to(policy.device)
 
+    def prepare(self) -> None:
+        """What a training run does once and not in every step; called before each step, outside its time."""
+        self.policy.model.train()
+
     @abstractmethod
     def step(self) -> Completions:
         """Samples G completions of C tokens and accumulates the loss's gradient; returns the completions."""
@@ -41,31 +45,36 @@ class Ours(Side):
     """vlmrl's engine, as training runs it."""
 
     name = "vlmrl"
-    seed = 0
+
+    def __init__(self, policy: Policy, workload: Workload, meter: Meter) -> None:
+        super().__init__(policy, workload, meter)
+        self.seed = 0
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.engine = SharedEngine(self.policy, MAX_TOKENS_PER_PASS)
 
     def step(self) -> Completions:
-        setting = self.workload.setting
-        self.policy.model.train()
         with self.meter.section("process"):
             prompt = self.workload.encode(self.policy)
-        engine = SharedEngine(self.policy, MAX_TOKENS_PER_PASS)
-        settings = SamplingSettings(temperature=1.0, max_tokens=setting.C)
         with self.meter.section("decode"):
-            seeds = [[self.seed + member for member in range(setting.G)]]
-            type(self).seed += setting.G
-            completions = [row.token_ids_T for row in engine.sample([prompt], settings, seeds)[0]]
+            completions = self._sample(prompt)
         with self.meter.section("score"):
-            scored = engine.logprobs([prompt], [completions], temperature=1.0)
+            scored = self.engine.logprobs([prompt], [completions], temperature=1.0)
             loss = policy_loss(scored.logprobs_NT, self.advantages_G)
         loss.backward()
         return completions
 
+    def rollout(self) -> Completions:
+        """The rollout alone."""
+        with self.meter.section("process"):
+            prompt = self.workload.encode(self.policy)
+        with self.meter.section("decode"):
+            return self._sample(prompt)
 
-@torch.no_grad()
-def sample_with_engine(policy: Policy, workload: Workload) -> Completions:
-    """The rollout alone."""
-    setting = workload.setting
-    prompt = workload.encode(policy)
-    settings = SamplingSettings(temperature=1.0, max_tokens=setting.C)
-    groups = SharedEngine(policy, MAX_TOKENS_PER_PASS).sample([prompt], settings, [list(range(setting.G))])
-    return [row.token_ids_T for row in groups[0]]
+    def _sample(self, prompt: Prompt) -> Completions:
+        setting = self.workload.setting
+        settings = SamplingSettings(temperature=1.0, max_tokens=setting.C)
+        seeds = [self.seed + member for member in range(setting.G)]
+        self.seed += setting.G
+        return [row.token_ids_T for row in self.engine.sample([prompt], settings, [seeds])[0]]

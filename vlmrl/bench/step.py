@@ -148,6 +148,7 @@ def _measure(sides: Sequence[Side], meter: Meter, repetitions: int, say: Say) ->
             label = f"repetition {repetition + 1}/{repetitions}" if repetition >= 0 else "warm-up and counts"
             say(f"{setting}: {label}, {side.name}")
             clear_gradients(side.policy)
+            side.prepare()
             if repetition < 0:
                 result.counts = _counted_step(side, meter)
                 continue
