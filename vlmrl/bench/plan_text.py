@@ -1,15 +1,18 @@
 """The text that `vlmrl plan` prints."""
 
+import textwrap
 from collections.abc import Iterator
 
 from vlmrl.bench.plan import GB, USED_OPERATIONS, Plan, histogram, percentile, with_pixel_limit
 
 BAR = 40
+WIDTH = 80
 
 
 def plan_text(plan: Plan) -> str:
     """Prompts, memory, step and what follows from them."""
-    return "\n".join([*_prompts(plan), "", *_memory(plan), "", *_step(plan), "", *_advice(plan)])
+    lines = [*_prompts(plan), "", *_memory(plan), "", *_step(plan), "", *_advice(plan)]
+    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in lines)
 
 
 def _prompts(plan: Plan) -> Iterator[str]:

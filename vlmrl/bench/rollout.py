@@ -46,17 +46,12 @@ class RolloutResult:
     def tokens(self) -> int:
         return self.setting.C * self.setting.G
 
-    def text(self) -> str:
-        setting = self.setting
-        lines = [f"P {setting.P}, C {setting.C}, G {setting.G}: tokens per second, time / vlmrl"]
-        for sampler in self.samplers:
-            rate = self.tokens / statistics.median(sampler.seconds)
-            line = f"  {sampler.name:<14} {rate:9.1f} whole rollout  x {self.ratio(sampler)}"
-            if sampler.decode_seconds:
-                decode_rate = (self.tokens - setting.G) / statistics.median(sampler.decode_seconds)
-                line += f"   {decode_rate:9.1f} decoding alone  x {self.decode_ratio(sampler)}"
-            lines.append(line)
-        return "\n".join(lines) + "\n"
+    def tokens_per_second(self, sampler: SamplerResult) -> float:
+        return self.tokens / statistics.median(sampler.seconds)
+
+    def decoded_per_second(self, sampler: SamplerResult) -> float:
+        """The prompt's forward gives every completion its first token; the others are decoded."""
+        return (self.tokens - self.setting.G) / statistics.median(sampler.decode_seconds)
 
     def ratio(self, sampler: SamplerResult) -> Spread:
         return _ratios(sampler.seconds, self.samplers[0].seconds)
@@ -70,7 +65,7 @@ class RolloutResult:
             {
                 "peer": sampler.name,
                 "setting": asdict(self.setting),
-                "tokens_per_second": self.tokens / statistics.median(sampler.seconds),
+                "tokens_per_second": self.tokens_per_second(sampler),
                 "ratio_median": self.ratio(sampler).median,
                 "ratio_min": self.ratio(sampler).low,
                 "ratio_max": self.ratio(sampler).high,

@@ -41,7 +41,8 @@ class Spread:
         return cls(statistics.median(values), min(values), max(values))
 
     def __str__(self) -> str:
-        return f"{self.median:.2f} [{self.low:.2f}..{self.high:.2f}]"
+        median, low, high = (f"{x:.1f}" if x >= 10 else f"{x:.2f}" for x in (self.median, self.low, self.high))
+        return f"{median} [{low}..{high}]"
 
 
 @dataclass

@@ -108,7 +108,7 @@ def _kind(
 
 def run_step(args: argparse.Namespace) -> None:
     from vlmrl.bench.machine import describe_machine
-    from vlmrl.bench.report import LEGEND, machine_line, setting_block
+    from vlmrl.bench.report import STEP_LEGEND, machine_lines, step_block
     from vlmrl.bench.step import PEERS, check_peers, run_steps
     from vlmrl.bench.trl_peer import MISSING, trl_is_installed
     from vlmrl.models.load import resolve_device
@@ -125,16 +125,16 @@ def run_step(args: argparse.Namespace) -> None:
     machine = describe_machine(device)
     records: list[dict[str, Any]] = []
     for result in run_steps(model, settings, peers, args.reps, _say):
-        print(setting_block(result, on_gpu=device.type == "cuda"), flush=True)
+        print(step_block(result, on_gpu=device.type == "cuda"), flush=True)
         records += result.record()
         write_json(args.json, {"machine": machine, "model": vars(model), "results": records})
-    print(LEGEND)
-    print(machine_line(machine))
+    print(STEP_LEGEND)
+    print(machine_lines(machine))
 
 
 def run_rollout(args: argparse.Namespace) -> None:
     from vlmrl.bench.machine import describe_machine
-    from vlmrl.bench.report import machine_line
+    from vlmrl.bench.report import ROLLOUT_LEGEND, machine_lines, rollout_block
     from vlmrl.bench.rollout import run_rollouts
     from vlmrl.models.load import resolve_device
 
@@ -142,10 +142,11 @@ def run_rollout(args: argparse.Namespace) -> None:
     machine = describe_machine(resolve_device(args.device))
     records: list[dict[str, Any]] = []
     for result in run_rollouts(model, settings, args.reps, _say):
-        print(result.text(), flush=True)
+        print(rollout_block(result), flush=True)
         records += result.record()
         write_json(args.json, {"machine": machine, "model": vars(model), "results": records})
-    print(machine_line(machine))
+    print(ROLLOUT_LEGEND)
+    print(machine_lines(machine))
 
 
 def _say(text: str) -> None:
