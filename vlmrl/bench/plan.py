@@ -13,6 +13,7 @@ from vlmrl.bench.limit_model import ModelShape, StepCost, StepShape, step_costs
 from vlmrl.bench.memory_model import TrainingMemory, training_memory
 from vlmrl.bench.prompt_sizes import PromptSize, prompt_sizes
 from vlmrl.bench.random_models import SHAPES, build_config, build_processor
+from vlmrl.bench.workload import require_grids
 from vlmrl.config import Config, ModelConfig
 from vlmrl.models.families import FAMILIES, Family
 from vlmrl.models.load import load_shape
@@ -102,6 +103,7 @@ def make_plan(config: Config, device_name: str) -> Plan:
     """Looks at the rows' picture headers and the model's configuration. Raises UserError for what cannot be read."""
     device = device_limits(device_name)
     model, family = _shape_of(config.model)
+    require_grids(family)
     task = find_task(config.task.name).create(config.task.options)
     samples = _samples(config, task)
     shape = ModelShape.of(model, family)
@@ -189,11 +191,10 @@ def _pixel_limit(
 ) -> int | None:
     """The largest limit under which every prompt fits context and budget with its group.
 
-    None if all do already, or if the family's processor has no pixel limit.
+    None if all do already, or if nothing fits.
     """
     image = family.processor.image_processor
-    merge_size = getattr(image, "merge_size", None)
-    if budget is None or merge_size is None:
+    if budget is None:
         return None
     rollout = config.rollout
     room = min(context - rollout.max_completion_tokens, budget - rollout.group_size * rollout.max_completion_tokens)
@@ -201,7 +202,7 @@ def _pixel_limit(
     if not over:
         return None
     per_picture = min((room - size.text_tokens) // len(size.pictures) for size in over)
-    return max(0, per_picture) * (image.patch_size * merge_size) ** 2 or None
+    return max(0, per_picture) * (image.patch_size * image.merge_size) ** 2 or None
 
 
 def _typical_costs(config: Config, shape: ModelShape, sizes: Sequence[PromptSize]) -> dict[str, StepCost]:

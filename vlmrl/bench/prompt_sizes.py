@@ -34,19 +34,7 @@ def prompt_sizes(family: Family, task: Task, samples: Sequence[Sample]) -> list[
     """Sizes of every row's prompt as the processor will make it."""
     stride = max(1, -(-len(samples) // MOST_ROWS))
     rows = [samples[i] for i in range(0, len(samples), stride)]
-    sizes = [_prompt_size(family, task, sample) for sample in rows]
-    # families may put further tokens around a picture; the processor itself says how many, on the first row
-    first = sizes[0]
-    around = len(family.encode(rows[0], task.request(rows[0], family.convention)).token_ids_P) - first.tokens
-    if not around:
-        return sizes
-    each = around // max(1, len(first.pictures))
-    return [
-        PromptSize(
-            size.row, size.pictures, size.patches, size.image_tokens, size.text_tokens + each * len(size.pictures)
-        )
-        for size in sizes
-    ]
+    return [_prompt_size(family, task, sample) for sample in rows]
 
 
 def _prompt_size(family: Family, task: Task, sample: Sample) -> PromptSize:
@@ -58,7 +46,7 @@ def _prompt_size(family: Family, task: Task, sample: Sample) -> PromptSize:
     request = task.request(sample, family.convention)
     content = [{"type": "image"} for _ in pictures] + [{"type": "text", "text": request}]
     text = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False, **family.template_options
     )
     counted = processor._get_num_multimodal_tokens(image_sizes=[(size.height, size.width) for size in pictures])
     placeholders = len(pictures)

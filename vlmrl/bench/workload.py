@@ -12,15 +12,14 @@ from vlmrl.bench.random_models import SHAPES, build_config, build_model, build_p
 from vlmrl.config import LoraConfig, ModelConfig
 from vlmrl.errors import UserError
 from vlmrl.geometry import ImageRecord, Point, Size, Unit
-from vlmrl.models.families import FAMILIES
+from vlmrl.models.families import FAMILIES, Family
 from vlmrl.models.load import Policy, compute_dtype, load_policy, prepare_policy
 from vlmrl.types import Prompt, Sample
 
 REQUEST = "Where?"
+GRID = "image_grid_thw"
 FILLERS = ("a", " a", " the", ".")
 """Pieces of which a tokenizer makes one token each, however many follow one another."""
-PATCH_SIDE = 14
-"""Pixels of an image patch where the processor does not say."""
 TEXT_TOKENS = 30
 """Roughly how much of a prompt is padding text; the rest of what the template leaves is image."""
 
@@ -96,8 +95,18 @@ def bench_policy(choice: ModelChoice) -> Policy:
         raise UserError(f"--model {choice.name}: no such size; there are {', '.join(SHAPES)}")
     else:
         policy = load_policy(config, device, trainable=True)
+    require_grids(policy.family)
     policy.banned_V[policy.stop_ids] = True
     return policy
+
+
+def require_grids(family: Family) -> None:
+    """Raises UserError for a family whose tower's work cannot be told from the grid of patches of each picture."""
+    if GRID not in family.vision_inputs:
+        raise UserError(
+            f"models of type {family.model_types[0]} cannot be measured or planned for yet: only those whose processor "
+            "gives a grid of patches for each picture (the Qwen-VL families)"
+        )
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,7 @@ def _tokens(policy: Policy, workload: Workload) -> int:
 
 def _workload(setting: Setting, image_tokens: int, request: str, seed: int, policy: Policy) -> Workload:
     processor = policy.family.processor.image_processor
-    side = getattr(processor, "patch_size", PATCH_SIDE) * getattr(processor, "merge_size", 1)
+    side = processor.patch_size * processor.merge_size
     columns = max(1, math.isqrt(image_tokens))
     size = Size(columns * side, max(1, image_tokens // columns) * side)
     noise = np.random.default_rng(seed).integers(0, 255, (size.height, size.width, 3), dtype=np.uint8)
