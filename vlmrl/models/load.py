@@ -158,20 +158,38 @@ def load_policy(config: ModelConfig, device: torch.device, *, trainable: bool, a
     family, model_config = _load_family(source, config)
     _require_no_dropout(model_config, source)
     _require_no_router_loss(model_config, source)
-    on_gpu = device.type == "cuda"
-    dtypes = {"auto": torch.bfloat16 if on_gpu else torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
-    compute_dtype = dtypes[config.dtype]
     full_training = trainable and adapter is None and config.lora.rank == 0
-    model = _load_weights(source, torch.float32 if full_training else compute_dtype)
+    model = _load_weights(source, torch.float32 if full_training else compute_dtype(config, device))
+    return prepare_policy(model, family, source, config, device, trainable=trainable, adapter=adapter)
+
+
+def compute_dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
+    """The precision of matrix products that `model.dtype` asks for on this device."""
+    automatic = torch.bfloat16 if device.type == "cuda" else torch.float32
+    return {"auto": automatic, "float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
+
+
+def prepare_policy(
+    model: PreTrainedModel,
+    family: Family,
+    source: str,
+    config: ModelConfig,
+    device: torch.device,
+    *,
+    trainable: bool,
+    adapter: Path | None = None,
+) -> Policy:
+    """A policy around a model that is in memory: moved to its device, adapters added, the right parts trainable."""
+    precision = compute_dtype(config, device)
     cast(nn.Module, model).to(device)  # transformers wraps .to() so that type checkers cannot follow it
-    policy = Policy(model, family, family.stop_ids(model), _banned_mask(family, model), source, compute_dtype)
+    policy = Policy(model, family, family.stop_ids(model), _banned_mask(family, model), source, precision)
     if trainable or adapter:
         _add_adapters(policy, config, adapter, trainable)
     if trainable:
         _require_no_dropout_layers(policy.model, source)
         _set_trainable(policy, config)
         for parameter in policy.model.parameters():
-            parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad else compute_dtype)
+            parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad else precision)
         if config.gradient_checkpointing:
             _enable_checkpointing(policy.model)
     else:
@@ -184,6 +202,14 @@ def load_family(config: ModelConfig) -> Family:
     """The family adapter and processor of a checkpoint, without its weights. Raises UserError as load_policy."""
     source, _ = _base_and_adapter(config, None)
     return _load_family(source, config)[0]
+
+
+def load_shape(config: ModelConfig) -> tuple[PreTrainedModel, Family]:
+    """The model without weights (its parameters have sizes but no values) and its family. Raises as load_policy."""
+    source, _ = _base_and_adapter(config, None)
+    family, model_config = _load_family(source, config)
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(model_config), family
 
 
 def _base_and_adapter(config: ModelConfig, adapter: Path | None) -> tuple[str, Path | None]:

@@ -1,0 +1,80 @@
+"""The sides of a comparison: each does one whole step, from a decoded picture and its text to gradients."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from vlmrl.bench.meter import Meter
+from vlmrl.bench.workload import Workload
+from vlmrl.engine.sampling import SamplingSettings
+from vlmrl.engine.shared import SharedEngine
+from vlmrl.models.load import Policy
+from vlmrl.types import Prompt
+
+Completions = list[list[int]]
+MAX_TOKENS_PER_PASS = 1 << 30
+"""A step of the benchmark is one prompt and is never split."""
+
+
+def policy_loss(logprobs_GT: Tensor, advantages_G: Tensor) -> Tensor:
+    """The GRPO loss of the step in which the policy is the one that sampled: the ratio is 1 and has a gradient."""
+    ratio_GT = (logprobs_GT - logprobs_GT.detach()).exp()
+    return -(advantages_G[:, None].to(ratio_GT) * ratio_GT).mean()
+
+
+class Side(ABC):
+    """One way to compute a step on a policy that all sides share."""
+
+    name: ClassVar[str]
+
+    def __init__(self, policy: Policy, workload: Workload, meter: Meter) -> None:
+        self.policy, self.workload, self.meter = policy, workload, meter
+        self.advantages_G = workload.advantages.to(policy.device)
+
+    def prepare(self) -> None:
+        """What a training run does once and not in every step; called before each step, outside its time."""
+        self.policy.model.train()
+
+    @abstractmethod
+    def step(self) -> Completions:
+        """Samples G completions of C tokens and accumulates the loss's gradient; returns the completions."""
+
+
+class Ours(Side):
+    """vlmrl's engine, as training runs it."""
+
+    name = "vlmrl"
+
+    def __init__(self, policy: Policy, workload: Workload, meter: Meter) -> None:
+        super().__init__(policy, workload, meter)
+        self.seed = 0
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.engine = SharedEngine(self.policy, MAX_TOKENS_PER_PASS)
+
+    def step(self) -> Completions:
+        with self.meter.section("process"):
+            prompt = self.workload.encode(self.policy)
+        with self.meter.section("decode"):
+            completions = self._sample(prompt)
+        with self.meter.section("score"):
+            scored = self.engine.logprobs([prompt], [completions], temperature=1.0)
+            loss = policy_loss(scored.logprobs_NT, self.advantages_G)
+        loss.backward()
+        return completions
+
+    def rollout(self) -> Completions:
+        """The rollout alone."""
+        with self.meter.section("process"):
+            prompt = self.workload.encode(self.policy)
+        with self.meter.section("decode"):
+            return self._sample(prompt)
+
+    def _sample(self, prompt: Prompt) -> Completions:
+        setting = self.workload.setting
+        settings = SamplingSettings(temperature=1.0, max_tokens=setting.C)
+        seeds = [self.seed + member for member in range(setting.G)]
+        self.seed += setting.G
+        return [row.token_ids_T for row in self.engine.sample([prompt], settings, [seeds])[0]]
