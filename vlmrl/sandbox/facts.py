@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection, LineCollection, PathCollection, PolyCollection, QuadMesh
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.container import BarContainer
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
@@ -31,14 +31,14 @@ from mpl_toolkits.mplot3d.art3d import Line3D, Path3DCollection, Poly3DCollectio
 
 from vlmrl.sandbox.figure import MAX_AXES, MAX_COLORS, MAX_ELEMENTS, MAX_NUMBERS, MAX_SERIES, MAX_STRING, MAX_TEXTS
 
-_PLOTTING = (
-    "acorr angle_spectrum arrow axhline axhspan axline axvline axvspan bar bar3d barbs barh boxplot broken_barh bxp "
-    "cohere contour contour3D contourf contourf3D csd ecdf errorbar eventplot fill fill_between fill_betweenx "
-    "grouped_bar hexbin hist hist2d hlines imshow loglog magnitude_spectrum matshow pcolor pcolorfast pcolormesh "
-    "phase_spectrum pie plot plot3D plot_surface plot_trisurf plot_wireframe psd quiver quiver3D scatter scatter3D "
-    "semilogx semilogy specgram spy stackplot stairs stem stem3D step streamplot table tricontour tricontourf "
-    "tripcolor triplot violin violinplot vlines voxels xcorr"
-).split()
+_PLOTTING = """
+    acorr angle_spectrum arrow axhline axhspan axline axvline axvspan bar bar3d barbs barh boxplot broken_barh bxp
+    cohere contour contour3D contourf contourf3D csd ecdf errorbar eventplot fill fill_between fill_betweenx
+    grouped_bar hexbin hist hist2d hlines imshow loglog magnitude_spectrum matshow pcolor pcolorfast pcolormesh
+    phase_spectrum pie plot plot3D plot_surface plot_trisurf plot_wireframe psd quiver quiver3D scatter scatter3D
+    semilogx semilogy specgram spy stackplot stairs stem stem3D step streamplot table tricontour tricontourf
+    tripcolor triplot violin violinplot vlines voxels xcorr
+"""
 _ADDING = ("add_artist", "add_collection", "add_image", "add_line", "add_patch", "add_table")
 _CALL = "_vlmrl_call"
 
@@ -75,9 +75,8 @@ def record_calls() -> None:
         return add
 
     for kind in (Axes, Axes3D):
-        for name in _PLOTTING:
-            if name in vars(kind):
-                setattr(kind, name, outermost(vars(kind)[name]))
+        for name in set(_PLOTTING.split()) & vars(kind).keys():
+            setattr(kind, name, outermost(vars(kind)[name]))
     for name in _ADDING:
         setattr(Axes, name, adding(getattr(Axes, name)))
 
@@ -136,17 +135,11 @@ class _Reader:
     # Texts
 
     def texts_of_figure(self, figure: Figure) -> None:
-        named = (
-            ("figure_title", figure._suptitle),
-            ("figure_xlabel", figure._supxlabel),
-            ("figure_ylabel", figure._supylabel),
-        )
-        for role, text in named:
-            if text is not None:
-                self._text(role, text, None)
+        # Matplotlib's public getters give the strings without their artists.
+        private = {"_suptitle": "figure_title", "_supxlabel": "figure_xlabel", "_supylabel": "figure_ylabel"}
+        roles = {id(getattr(figure, attribute)): role for attribute, role in private.items()}
         for text in figure.texts:
-            if all(text is not other for _, other in named):
-                self._text("annotation", text, None)
+            self._text(roles.get(id(text), "annotation"), text, None)
         for legend in figure.legends:
             self._legend(legend, None)
 
@@ -165,8 +158,9 @@ class _Reader:
                     self._axis(name, axis, index)
         for text in axes.texts:
             self._text("annotation", text, index)
-        if axes.get_legend() is not None and axes.get_legend().get_visible():
-            self._legend(axes.get_legend(), index)
+        legend = axes.get_legend()
+        if legend is not None and legend.get_visible():
+            self._legend(legend, index)
 
     def _axis(self, name: str, axis: Any, index: int) -> None:
         self._text(f"{name}label", axis.label, index)
@@ -199,7 +193,7 @@ class _Reader:
                 "axes": index,
                 "x": _number((box.x0 + box.x1) / 2 / width),
                 "y": _number((box.y0 + box.y1) / 2 / height),
-                "points": _number(text.get_fontsize()),
+                "points": _number(float(text.get_fontsize())),
                 "color": _color(text.get_color()),
             }
         )
@@ -243,7 +237,7 @@ class _Reader:
         return element | more
 
     def _series(self, values: Any) -> list[float | None]:
-        flat = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).ravel()
+        flat: np.ndarray = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).ravel()
         kept = min(len(flat), MAX_SERIES, self._numbers_left)
         self._numbers_left -= kept
         self.complete = self.complete and kept == len(flat)
@@ -297,14 +291,15 @@ class _Reader:
             return self._element(kind, artist, {"level": artist.levels}, **coloring)
         if isinstance(artist, Quiver | Barbs):
             u, v = (artist.U, artist.V) if isinstance(artist, Quiver) else (artist.u, artist.v)
-            return self._element("arrows", artist, {"x": artist.x, "y": artist.y, "u": u, "v": v}, **coloring)
+            x, y = np.asarray(artist.get_offsets()).T
+            return self._element("arrows", artist, {"x": x, "y": y, "u": u, "v": v}, **coloring)
         if isinstance(artist, Path3DCollection):
             return self._element("points", artist, dict(zip("xyz", artist._offsets3d, strict=True)), **coloring)
         if isinstance(artist, Poly3DCollection):
             return self._element("surface", artist, {}, **coloring)
         if isinstance(artist, LineCollection):
             return self._element("segments", artist, _columns(_joined(artist.get_segments()), "xy"), **coloring)
-        offsets = np.ma.filled(np.ma.asarray(artist.get_offsets(), dtype=float), np.nan)
+        offsets: np.ndarray = np.ma.filled(np.ma.asarray(artist.get_offsets(), dtype=float), np.nan)
         if isinstance(artist, PathCollection) or len(offsets) > 1:
             series = _columns(offsets, "xy") | {"value": [] if values is None else values}
             return self._element("points", artist, series, **coloring)
@@ -321,7 +316,8 @@ class _Reader:
             series = {"x": line.get_xdata(orig=False), "y": line.get_ydata(orig=False)}
             # axhline, axvline: one of the two coordinates is a share of the axes, not data.
             in_data = line.get_transform().contains_branch_seperately(axes.transData)
-            kind = {(True, True): "line", (False, True): "horizontal", (True, False): "vertical"}.get(in_data, "other")
+            kinds = {(True, True): "line", (False, True): "horizontal", (True, False): "vertical"}
+            kind = kinds.get((in_data[0], in_data[1]), "other")
         drawn = line.get_linestyle() not in ("None", "none", " ", "")
         return self._element(
             kind,
@@ -346,7 +342,7 @@ def _coloring(artist: Any) -> Json:
 
 
 def _patch_colors(patches: Iterable[Patch]) -> list[str]:
-    faces = ((patch.get_facecolor(), patch.get_edgecolor()) for patch in patches)
+    faces = ((to_rgba(patch.get_facecolor()), patch.get_edgecolor()) for patch in patches)
     return _distinct(face if face[3] > 0 else edge for face, edge in faces)
 
 

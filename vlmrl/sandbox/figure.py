@@ -23,8 +23,8 @@ MAX_SERIES = 2_000
 MAX_NUMBERS = 30_000
 
 TEXT_ROLES = frozenset(
-    "figure_title figure_xlabel figure_ylabel title xlabel ylabel zlabel xtick ytick ztick xoffset yoffset zoffset "
-    "legend legend_title annotation table".split()
+    {"figure_title", "figure_xlabel", "figure_ylabel", "title", "xlabel", "ylabel", "zlabel", "xtick", "ytick", "ztick"}
+    | {"xoffset", "yoffset", "zoffset", "legend", "legend_title", "annotation", "table"}
 )
 
 SERIES: dict[str, tuple[str, ...]] = {
@@ -90,7 +90,7 @@ class Element:
     call: str
     """The plotting function that made it (`bar`, `hist`, `boxplot` ...); empty if it was added by hand."""
     call_number: int
-    """Elements of one call share it; it counts the script's plotting calls. 0 without a call."""
+    """Elements made by one call share it and no others have it. 0 without a call."""
     label: str
     series: dict[str, tuple[float, ...]]
     """Numbers in data coordinates, at most `MAX_SERIES` each; nan where there is a gap. Dates are matplotlib's day

@@ -29,6 +29,7 @@ _START_SECONDS = 120.0  # the first start on a machine indexes its fonts
 _GRACE_SECONDS = 10.0  # killing, reaping, and removing a scratch folder full of files
 _STOP_SECONDS = 5.0
 _MAX_MESSAGE = 500
+_START = "import sys; sys.path.insert(0, sys.argv[2]); from vlmrl.sandbox import worker; del sys.path[0]; worker.main()"
 _PACKAGES = Path(__file__).resolve().parents[2]
 
 
@@ -110,7 +111,7 @@ class Sandbox:
         self.close()
 
     def protections(self) -> list[Protection]:
-        """What is enforced here and what is not: each layer, and each promise as tried when the first worker started."""
+        """What is enforced here and what is not: each layer, and each promise as tried when a worker started."""
         return list(self._protections)
 
     def run(self, scripts: Sequence[str]) -> list[Outcome]:
@@ -204,11 +205,10 @@ class _Worker:
             "limits": asdict(limits),
             "strict": strict,
         }
-        start = "import sys; sys.path.insert(0, sys.argv[2]); from vlmrl.sandbox import worker; del sys.path[0]; worker.main()"
-        self._errors = tempfile.TemporaryFile(dir=folder)
+        self._errors = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (it lives as long as the worker)
         self._process = subprocess.Popen(
             # Neither the working directory nor the user's packages are on the path.
-            [sys.executable, "-P", "-s", "-c", start, json.dumps(settings), os.fspath(_PACKAGES)],
+            [sys.executable, "-P", "-s", "-c", _START, json.dumps(settings), os.fspath(_PACKAGES)],
             env=_environment(folder, self._folder),
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
