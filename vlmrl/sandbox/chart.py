@@ -19,6 +19,9 @@ from vlmrl.sandbox.limits import Limits
 from vlmrl.sandbox.worker import ScriptError
 
 _SCRIPT = "chart.py"
+_LEAST_DPI = 10
+"""Below this a letter is smaller than a pixel, which FreeType refuses."""
+
 _PRELOADED = (
     "numpy",
     "matplotlib.pyplot",
@@ -99,10 +102,13 @@ class ChartJob:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         width, height = figure.get_size_inches()
+        resolution = min(self._limits.dpi, math.sqrt(self._limits.pixels / (width * height)))
+        if resolution < _LEAST_DPI:
+            raise ValueError(f"a figure of {width:g} x {height:g} inches is too large to draw")
         dpi, canvas = figure.dpi, figure.canvas
         drawn = FigureCanvasAgg(figure)
         try:
-            figure.dpi = min(self._limits.dpi, math.sqrt(self._limits.pixels / (width * height)))
+            figure.dpi = resolution
             drawn.draw()
             pixels = _on_white(drawn.buffer_rgba())
             self._snapshot = self._facts.read(figure, drawn.get_renderer(), pixels.shape[1::-1]), pixels
