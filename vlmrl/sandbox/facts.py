@@ -151,7 +151,7 @@ class _Reader:
             elif isinstance(child, Table) and child.get_visible():
                 for cell in child.get_celld().values():
                     self._text("table", cell.get_text(), index)
-        if axes.axison:
+        if getattr(axes, "_axis3don", axes.axison):  # 3-D axes keep their own switch
             for name in ("x", "y", "z"):
                 axis = getattr(axes, f"{name}axis", None)
                 if axis is not None and axis.get_visible():

@@ -8,6 +8,7 @@ therefore also look at the picture.
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -325,7 +326,7 @@ def _number(value: Any, at: str) -> float:
 
 
 def _finite(value: Any, at: str) -> float:
-    if type(value) not in (int, float) or not abs(value) <= 1.8e308:
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
         raise InvalidResult(f"{at} is not a finite number")
     return float(value)
 

@@ -1,4 +1,4 @@
-"""File access rules (Landlock): a list of what may be read, one folder that may be written, nothing else.
+"""File access rules (Landlock): a list of what may be read, a list of what may be written too, nothing else.
 
 Landlock needs Linux 5.13, no privileges, and cannot be undone by the process. It does not cover metadata: `stat` still
 says whether a file exists and how long it is.
@@ -40,7 +40,7 @@ def version() -> int:
     return linux.syscall(_CREATE_RULESET, "landlock", None, 0, _VERSION_FLAG)
 
 
-def restrict(readable: Iterable[str], writable: str) -> None:
+def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
     """Let this process read files below `readable` and read and write below `writable`. Paths that are missing are
     skipped. `no_new_privs` must be set.
 
@@ -61,7 +61,8 @@ def restrict(readable: Iterable[str], writable: str) -> None:
     try:
         for path in readable:
             _allow(ruleset, path, _READ & handled)
-        _allow(ruleset, writable, _WRITE & handled)
+        for path in writable:
+            _allow(ruleset, path, _WRITE & handled)
         linux.syscall(_RESTRICT_SELF, "landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)

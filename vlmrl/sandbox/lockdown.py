@@ -48,7 +48,6 @@ def readable_paths() -> list[str]:
         "/usr/share/zoneinfo",
         "/etc/localtime",
         "/etc/ld.so.cache",
-        "/dev/null",
         "/dev/urandom",
     ]
     return list(dict.fromkeys(libraries + shared + system))
@@ -59,7 +58,7 @@ def lock_down(limits: Limits, scratch: str, readable: list[str]) -> list[Protect
     layers: list[tuple[str, Callable[[], None]]] = [
         ("resource limits", lambda: apply_resource_limits(limits)),
         ("no new privileges", _no_new_privileges),
-        ("file rules (Landlock)", lambda: landlock.restrict(readable, scratch)),
+        ("file rules (Landlock)", lambda: landlock.restrict(readable, [scratch, os.devnull])),
         ("no capabilities", linux.drop_capabilities),
         ("system call filter (seccomp)", seccomp.install),
     ]
