@@ -137,6 +137,23 @@ for number in range(128):
     assert "scratch folder" in outcome.message
 
 
+def test_filling_the_disk_while_trickling_a_result(sandbox: Sandbox) -> None:
+    script = """
+import os, time
+for number in range(3, 32):
+    try: os.write(number, b"x"); pipe = number
+    except OSError: pass
+for number in range(2000):
+    if number < 20:
+        with open(f"{number}", "wb") as file: file.write(bytes(8 << 20))
+    os.write(pipe, b"x")
+    time.sleep(0.005)
+"""
+    outcome = run(sandbox, script)
+    assert outcome.status is Status.KILLED
+    assert "scratch folder" in outcome.message
+
+
 def test_countless_files(sandbox: Sandbox) -> None:
     outcome = run(sandbox, "number = 0\nwhile True:\n  open(str(number), 'w').close()\n  number += 1")
     assert outcome.status is Status.KILLED

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sandbox.charts import BAR_CHART
-from vlmrl.sandbox import Axes, Element, Figure, Grid, Sandbox, Status
-from vlmrl.sandbox.figure import MAX_ELEMENTS, MAX_SERIES, MAX_TEXTS, InvalidResult, parse, parse_facts
+from vlmrl.sandbox import Axes, Element, Figure, Grid, Limits, Sandbox, Status
+from vlmrl.sandbox.figure import MAX_ELEMENTS, MAX_SERIES, MAX_TEXTS, InvalidResult, parse
+from vlmrl.sandbox.runner import outcome_of
 
 IMPORTS = "import numpy as np\nimport matplotlib.pyplot as plt\n"
 
@@ -324,7 +325,7 @@ PIXELS = bytes(6)
 
 
 def test_a_well_formed_figure_is_read() -> None:
-    figure = parse(json.dumps(a_figure()).encode(), PIXELS, 100)
+    figure = parse(a_figure(), PIXELS, 100)
     assert figure.axes[0].elements[0].series["x"] == (1, 2.5)
     assert figure.axes[0].y_scale == "log"
 
@@ -354,7 +355,7 @@ def test_a_wrong_value_anywhere_is_refused(path: tuple[Any, ...], wrong: Any) ->
         container[key] = wrong
 
     with pytest.raises(InvalidResult):
-        parse_facts(changed(path, replace), PIXELS, 100)
+        parse(changed(path, replace), PIXELS, 100)
 
 
 @pytest.mark.parametrize("path", [path for path in places(a_figure()) if path and isinstance(path[-1], str)], ids=str)
@@ -363,28 +364,23 @@ def test_a_missing_or_an_extra_field_is_refused(path: tuple[Any, ...]) -> None:
         container["surprise"] = container.pop(key)
 
     with pytest.raises(InvalidResult):
-        parse_facts(changed(path, rename), PIXELS, 100)
+        parse(changed(path, rename), PIXELS, 100)
 
 
 @pytest.mark.parametrize(
     ("facts", "pixels"),
     [
-        (b"", PIXELS),
-        (b"[" * 100_000, PIXELS),
-        (b"9" * 100_000, PIXELS),
-        (b"\xff", PIXELS),
-        (json.dumps(a_figure()).encode(), PIXELS[1:]),
-        (json.dumps(a_figure() | {"size": [0, 1]}).encode(), b""),
-        (json.dumps(a_figure() | {"size": [1000, 1000]}).encode(), bytes(3_000_000)),
-        (json.dumps(a_figure() | {"axes": a_figure()["axes"] * 65}).encode(), PIXELS),
-        (json.dumps(a_figure() | {"axes": []}).encode(), PIXELS),
-        (json.dumps(a_figure()).replace("#00ff00", "red").encode(), PIXELS),
-        (json.dumps(a_figure()).replace("true", "1").encode(), PIXELS),
-        (json.dumps(a_figure()).replace('"x": [1, 2.5]', '"x": [NaN, Infinity]').encode(), PIXELS),
-        (json.dumps(a_figure()).replace('"line"', '"bars"').encode(), PIXELS),
+        (a_figure(), PIXELS[1:]),
+        (a_figure() | {"size": [0, 1]}, b""),
+        (a_figure() | {"size": [1000, 1000]}, bytes(3_000_000)),
+        (a_figure() | {"axes": a_figure()["axes"] * 65}, PIXELS),
+        (a_figure() | {"axes": []}, PIXELS),
+        (json.loads(json.dumps(a_figure()).replace("#00ff00", "red")), PIXELS),
+        (json.loads(json.dumps(a_figure()).replace("true", "1")), PIXELS),
+        (json.loads(json.dumps(a_figure()).replace('"line"', '"bars"')), PIXELS),
     ],
 )
-def test_malformed_results_are_refused(facts: bytes, pixels: bytes) -> None:
+def test_figures_that_do_not_fit_together_are_refused(facts: Any, pixels: bytes) -> None:
     with pytest.raises(InvalidResult):
         parse(facts, pixels, 100)
 
@@ -398,10 +394,36 @@ _json = st.recursive(
 @given(_json)
 def test_any_json_is_a_figure_or_refused(value: Any) -> None:
     with pytest.raises(InvalidResult):
-        parse_facts(value, b"", 100)
-
-
-@given(st.binary())
-def test_any_bytes_are_a_figure_or_refused(value: bytes) -> None:
-    with pytest.raises(InvalidResult):
         parse(value, b"", 100)
+
+
+FINISHED = {"stopped_for": "", "signal": 0, "code": 0, "cpu_seconds": 0.1}
+
+
+def test_a_whole_result_is_ok() -> None:
+    result = json.dumps({"result": a_figure()}).encode() + b"\n" + PIXELS
+    assert outcome_of(FINISHED, result, Limits()).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        b"[" * 100_000,
+        b"9" * 100_000,
+        b"\xff",
+        b"null",
+        b'{"error": 1}',
+        b'{"error": "x", "result": {}}',
+        b" " * (3 << 20),
+        json.dumps({"result": a_figure()}).replace("2.5", "NaN").encode() + b"\n" + PIXELS,
+        json.dumps({"result": a_figure()}).encode() + b"\n",
+    ],
+    ids=["nested", "digits", "bytes", "null", "number", "both", "long", "nan", "no pixels"],
+)
+def test_malformed_results_are_refused(result: bytes) -> None:
+    assert outcome_of(FINISHED, result, Limits()).status is Status.REFUSED
+
+
+@given(st.binary(min_size=1))
+def test_any_bytes_have_an_outcome(result: bytes) -> None:
+    assert outcome_of(FINISHED, result, Limits()).status in (Status.REFUSED, Status.ERROR)

@@ -9,7 +9,7 @@ import pytest
 
 from vlmrl.errors import UserError
 from vlmrl.sandbox import Sandbox
-from vlmrl.sandbox.lockdown import NAMESPACES
+from vlmrl.sandbox.protection import NAMESPACES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ELSEWHERE = Path(__file__).with_name("elsewhere.py")
@@ -80,6 +80,11 @@ def test_other_operating_systems_get_a_clear_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(UserError, match="needs Linux"):
         Sandbox()
+
+
+def test_other_operating_systems_can_import_it() -> None:
+    program = "import sys\nsys.modules['resource'] = None\nimport ctypes\ndel ctypes.CDLL\nimport vlmrl.sandbox"
+    subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, check=True)
 
 
 @pytest.mark.slow

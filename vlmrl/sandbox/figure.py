@@ -5,7 +5,6 @@ can harm the reader, but a script that tampers with its own process can lie abou
 therefore also look at the picture.
 """
 
-import json
 import math
 import re
 import sys
@@ -157,21 +156,12 @@ class Figure:
         return PIL.frombytes("RGB", self.size, self.pixels)
 
 
-def parse(facts: bytes, pixels: bytes, max_pixels: int) -> Figure:
-    """The figure that a script's process claims to have drawn.
+def parse(value: Any, pixels: bytes, max_pixels: int) -> Figure:
+    """The figure that a script's process claims to have drawn, from its JSON as read and the picture's RGB bytes.
 
     Raises:
         InvalidResult: if anything is missing, superfluous, of the wrong type, out of range or too long.
     """
-    try:
-        value = json.loads(facts)
-    except (ValueError, RecursionError) as broken:
-        raise InvalidResult(f"not JSON: {type(broken).__name__}") from None
-    return parse_facts(value, pixels, max_pixels)
-
-
-def parse_facts(value: Any, pixels: bytes, max_pixels: int) -> Figure:
-    """As `parse`, for JSON that is already read."""
     found = _Fields(value, "figure")
     width, height = found.tuple_of("size", _integer, 2)
     if width < 1 or height < 1 or width * height > max_pixels:

@@ -1,6 +1,5 @@
 """What a script may use up."""
 
-import resource
 from dataclasses import dataclass, fields
 
 MAX_FACTS_BYTES = 2 << 20
@@ -45,30 +44,3 @@ class Limits:
     def result_bytes(self) -> int:
         """The most that a script's process may hand back: facts and picture, three bytes per pixel."""
         return MAX_FACTS_BYTES + 3 * self.pixels
-
-
-def apply_resource_limits(limits: Limits) -> None:
-    """Bound the calling process. One-way for a process without capabilities.
-
-    A process count of 0 forbids new processes and threads to everyone but root, whom the kernel exempts: there the
-    system call filter does it.
-    """
-    bounds = {
-        resource.RLIMIT_AS: _mapped_bytes() + limits.memory_bytes,
-        resource.RLIMIT_CPU: limits.cpu_seconds,
-        resource.RLIMIT_FSIZE: limits.file_bytes,
-        resource.RLIMIT_NOFILE: limits.open_files,
-        resource.RLIMIT_NPROC: 0,
-        resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_CORE: 0,
-    }
-    for kind, bound in bounds.items():
-        _, ceiling = resource.getrlimit(kind)
-        if ceiling != resource.RLIM_INFINITY:
-            bound = min(bound, ceiling)
-        resource.setrlimit(kind, (bound, bound))
-
-
-def _mapped_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[0]) * resource.getpagesize()

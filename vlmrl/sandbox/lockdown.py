@@ -2,31 +2,16 @@
 
 import errno
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from vlmrl.sandbox import landlock, linux, seccomp
-from vlmrl.sandbox.limits import Limits, apply_resource_limits
-
-NAMESPACES = "namespaces of its own"
-OPTIONAL = frozenset({NAMESPACES})
-"""Protections whose absence leaves every promise standing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """One thing the sandbox can enforce: whether it does here, and if not, why."""
-
-    name: str
-    enforced: bool
-    why_not: str = ""
-
-    def __str__(self) -> str:
-        return self.name if self.enforced else f"{self.name}: NOT enforced ({self.why_not})"
+from vlmrl.sandbox.limits import Limits
+from vlmrl.sandbox.protection import Protection
 
 
 def readable_paths() -> list[str]:
@@ -56,7 +41,7 @@ def readable_paths() -> list[str]:
 def lock_down(limits: Limits, scratch: str, readable: list[str]) -> list[Protection]:
     """Confine the calling process for good and say which layers took hold."""
     layers: list[tuple[str, Callable[[], None]]] = [
-        ("resource limits", lambda: apply_resource_limits(limits)),
+        ("resource limits", lambda: _limit_resources(limits)),
         ("no new privileges", _no_new_privileges),
         ("file rules (Landlock)", lambda: landlock.restrict(readable, [scratch, os.devnull])),
         ("no capabilities", linux.drop_capabilities),
@@ -100,6 +85,33 @@ def _attempt_deed(name: str, deed: Callable[[], object]) -> Protection:
             return Protection(name, True)
         return Protection(name, False, f"tried, and it failed for another reason: {refused}")
     return Protection(name, False, "tried, and it worked")
+
+
+def _limit_resources(limits: Limits) -> None:
+    """Set the kernel's limits.
+
+    A process count of 0 forbids new processes and threads to everyone but root, whom the kernel exempts: there the
+    system call filter does it.
+    """
+    bounds = {
+        resource.RLIMIT_AS: _mapped_bytes() + limits.memory_bytes,
+        resource.RLIMIT_CPU: limits.cpu_seconds,
+        resource.RLIMIT_FSIZE: limits.file_bytes,
+        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_NPROC: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, bound in bounds.items():
+        _, ceiling = resource.getrlimit(kind)
+        if ceiling != resource.RLIM_INFINITY:
+            bound = min(bound, ceiling)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def _mapped_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[0]) * resource.getpagesize()
 
 
 def _no_new_privileges() -> None:

@@ -21,9 +21,9 @@ from typing import Any, Self
 
 from vlmrl.errors import UserError
 from vlmrl.sandbox import protocol, scratch
-from vlmrl.sandbox.figure import Figure, InvalidResult, parse_facts
+from vlmrl.sandbox.figure import Figure, InvalidResult, parse
 from vlmrl.sandbox.limits import MAX_FACTS_BYTES, Limits
-from vlmrl.sandbox.lockdown import OPTIONAL, Protection
+from vlmrl.sandbox.protection import OPTIONAL, Protection
 
 _START_SECONDS = 120.0  # the first start on a machine indexes its fonts
 _GRACE_SECONDS = 10.0  # killing, reaping, and removing a scratch folder full of files
@@ -168,7 +168,7 @@ class Sandbox:
             ended, result = worker.end()
         except (protocol.Closed, TimeoutError):
             return Outcome(Status.KILLED, None, "the worker that ran it was lost and has been replaced"), False
-        return _outcome(ended, result, self._limits), True
+        return outcome_of(ended, result, self._limits), True
 
     def _start(self) -> "_Worker":
         return _Worker(self._folder, self._limits, strict=not self._weak)
@@ -298,8 +298,12 @@ def _encoded(script: str, limits: Limits) -> bytes | Outcome:
     return source
 
 
-def _outcome(ended: dict[str, Any], result: bytes, limits: Limits) -> Outcome:
-    """`ended` is the worker's word; `result` comes from the script's process and is believed in nothing."""
+def outcome_of(ended: dict[str, Any], result: bytes, limits: Limits) -> Outcome:
+    """What a worker's answer means.
+
+    `ended` is the worker's word (`vlmrl.sandbox.worker.Ended`); `result` comes from the script's process and is
+    believed in nothing.
+    """
     stopped_for, number = ended["stopped_for"], ended["signal"]
     if stopped_for == "wall":
         return Outcome(Status.TIMEOUT, None, f"it ran longer than {limits.wall_seconds:g} s")
@@ -335,7 +339,7 @@ def _figure_or_error(result: bytes, limits: Limits) -> Outcome:
         raise InvalidResult(f"not JSON ({type(broken).__name__})") from None
     match facts:
         case {"result": figure, **rest} if not rest:
-            return Outcome(Status.OK, parse_facts(figure, pixels, limits.pixels), "")
+            return Outcome(Status.OK, parse(figure, pixels, limits.pixels), "")
         case {"error": str(message), **rest} if not rest:
             return Outcome(Status.ERROR, None, _printable(message))
         case {"refused": str(message), **rest} if not rest:

@@ -23,7 +23,8 @@ from typing import Any, NoReturn, Protocol
 
 from vlmrl.sandbox import namespaces, protocol, scratch
 from vlmrl.sandbox.limits import MAX_FACTS_BYTES, Limits
-from vlmrl.sandbox.lockdown import NAMESPACES, OPTIONAL, Protection, lock_down, prove, readable_paths
+from vlmrl.sandbox.lockdown import lock_down, prove, readable_paths
+from vlmrl.sandbox.protection import NAMESPACES, Protection
 
 _LOOK_AT_SCRATCH_SECONDS = 0.05
 _NONCE_BYTES = 16
@@ -94,9 +95,11 @@ class Worker:
         ours, theirs = os.pipe()
         child = os.fork()
         if child == 0:
-            found = lock_down(self._limits, os.fspath(home), self._readable) + prove(outside)
-            os.write(theirs, json.dumps([asdict(protection) for protection in found]).encode())
-            os._exit(0)
+            try:
+                found = lock_down(self._limits, os.fspath(home), self._readable) + prove(outside)
+                os.write(theirs, json.dumps([asdict(protection) for protection in found]).encode())
+            finally:
+                os._exit(0)
         os.close(theirs)
         with os.fdopen(ours, "rb") as answer:
             found = [Protection(**fields) for fields in json.loads(answer.read())]
@@ -130,16 +133,14 @@ class Worker:
     def _watch(self, pipe: int, home: Path) -> tuple[str, bytes]:
         """Collect the result until the child's end of the pipe closes; or say why the child must stop now."""
         limits = self._limits
-        deadline = time.monotonic() + limits.wall_seconds
+        now = time.monotonic()
+        deadline, next_look = now + limits.wall_seconds, now + _LOOK_AT_SCRATCH_SECONDS
         ready = select.poll()
         ready.register(pipe, select.POLLIN)
         ready.register(self._channel, select.POLLIN | select.POLLHUP)
         result = bytearray()
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return "wall", b""
-            events = dict(ready.poll(1000 * min(left, _LOOK_AT_SCRATCH_SECONDS)))
+            events = dict(ready.poll(1000 * max(0.0, min(deadline, next_look) - now)))
             if self._channel.fileno() in events:  # nothing is sent while a script runs: the trainer is gone
                 return "abandoned", b""
             if pipe in events:
@@ -149,8 +150,13 @@ class Worker:
                 result += piece
                 if len(result) > limits.result_bytes + _NONCE_BYTES:
                     return "result", b""
-            elif scratch.exceeds(home, limits.scratch_bytes, limits.scratch_files):
-                return "scratch", b""
+            now = time.monotonic()
+            if now >= deadline:
+                return "wall", b""
+            if now >= next_look:
+                if scratch.exceeds(home, limits.scratch_bytes, limits.scratch_files):
+                    return "scratch", b""
+                next_look = now + _LOOK_AT_SCRATCH_SECONDS
 
     def _kill(self, child: int) -> None:
         for kill in (os.killpg, os.kill):  # the child may not have come to its setsid yet
@@ -193,11 +199,7 @@ def _become_the_script(
         os.chdir(home)
         os.environ.update(HOME=os.fspath(home), TMPDIR=os.fspath(home))
         tempfile.tempdir = None
-        missing = [
-            layer
-            for layer in lock_down(limits, os.fspath(home), readable)
-            if not layer.enforced and layer.name not in OPTIONAL
-        ]
+        missing = [layer for layer in lock_down(limits, os.fspath(home), readable) if not layer.enforced]
         if missing and strict:
             facts, payload = {"refused": "; ".join(map(str, missing))}, b""
         else:
