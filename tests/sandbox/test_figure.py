@@ -193,6 +193,12 @@ figure.add_subplot(122, projection="polar").plot([0, 1], [1, 2])
         ("plt.streamplot(np.arange(3), np.arange(3), np.ones((3, 3)), np.ones((3, 3)))", "segments"),
         ("plt.arrow(0, 0, 1, 1)", "patch"),
         ("plt.axline((0, 0), (1, 1))", "other"),
+        ("plt.figure().add_subplot(projection='3d').bar([1, 2], [3, 4], zs=1)", "patch"),
+        ("plt.figure().add_subplot(projection='3d').plot_wireframe(*np.ones((3, 2, 2)), axlim_clip=True)", "segments"),
+        (
+            "from matplotlib.collections import PatchCollection as P\nplt.gca().add_collection(P([plt.Circle((0, 0), 1)]))",
+            "polygons",
+        ),
     ],
 )
 def test_every_plotting_function_is_read(sandbox: Sandbox, script: str, kind: str | None) -> None:
@@ -294,13 +300,14 @@ def test_a_script_that_fails_has_no_figure(sandbox: Sandbox, script: str, messag
     assert message in outcome.message
 
 
-def test_saving_to_a_buffer_gives_a_picture(sandbox: Sandbox) -> None:
+def test_saving_to_a_buffer_saves(sandbox: Sandbox) -> None:
     script = """
 import io
 from PIL import Image
-buffer = io.BytesIO()
-plt.plot([1, 2]); plt.savefig(buffer, dpi=300)
-assert Image.open(buffer).size == (640, 480)
+picture, drawing = io.BytesIO(), io.StringIO()
+plt.plot([1, 2]); plt.savefig(picture, dpi=50); plt.savefig(drawing, format="svg")
+assert Image.open(picture).size == (320, 240)
+assert "<svg" in drawing.getvalue()
 """
     assert figure_of(sandbox, script).size == (640, 480)
 

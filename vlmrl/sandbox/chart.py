@@ -1,8 +1,8 @@
 """The matplotlib job: run a plotting script, and read its figure.
 
 Which figure counts: the one last given to `savefig` or `show`, as it was at that moment; if the script calls neither,
-pyplot's current figure at the script's end. The script has to reach its end without an exception. `savefig` to a path
-and `show` write and open nothing; `savefig` to a file object writes the picture as PNG.
+pyplot's current figure at the script's end. The script has to reach its end without an exception. `show` opens
+nothing; `savefig` to a path writes nothing, and to a file object writes as ever.
 """
 
 import contextlib
@@ -120,16 +120,16 @@ class ChartJob:
         import matplotlib.pyplot as plt
         from matplotlib.figure import Figure
 
+        original = Figure.savefig
+
         def savefig(figure: Any, fname: Any, **options: Any) -> None:
             suffix = Path(fname).suffix[1:] if isinstance(fname, str | os.PathLike) else ""
             kind = (options.get("format") or suffix or "png").lower()
             if kind not in figure.canvas.get_supported_filetypes():
                 raise ValueError(f"Format {kind!r} is not supported")
             self._take(figure)
-            if hasattr(fname, "write") and self._snapshot is not None:
-                from PIL import Image
-
-                Image.fromarray(self._snapshot[1]).save(fname, format="PNG")
+            if hasattr(fname, "write"):  # the script may go on to read it
+                original(figure, fname, **options)
 
         def show(*_: Any, **__: Any) -> None:
             if plt.get_fignums():

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import Collection, LineCollection, PathCollection, PolyCollection, QuadMesh
+from matplotlib.collections import Collection, LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.container import BarContainer
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Wedge
+from matplotlib.lines import AxLine, Line2D
+from matplotlib.patches import Patch, Rectangle, Wedge
 from matplotlib.quiver import Barbs, Quiver
 from matplotlib.spines import Spine
 from matplotlib.table import Table
@@ -59,7 +59,10 @@ def record_calls() -> None:
             count += 1
             running.append((original.__name__, count))
             try:
-                return original(*arguments, **options)
+                made = original(*arguments, **options)
+                if isinstance(made, Artist):  # axline adds its line by itself
+                    setattr(made, _CALL, running[0])
+                return made
             finally:
                 running.clear()
 
@@ -202,8 +205,9 @@ class _Reader:
 
     def _elements(self, axes: Axes) -> list[Json]:
         found: list[Json] = []
-        bars = [container for container in axes.containers if isinstance(container, BarContainer)]
-        first_bars = {id(container.patches[0]): container for container in bars if container.patches}
+        bars = [container for container in axes.containers if isinstance(container, BarContainer) and container.patches]
+        bars = [container for container in bars if all(isinstance(patch, Rectangle) for patch in container)]
+        first_bars = {id(container.patches[0]): container for container in bars}
         in_bars = {id(patch) for container in bars for patch in container.patches}
         pies: dict[int, list[Wedge]] = {}
         for child in axes.get_children():
@@ -303,17 +307,17 @@ class _Reader:
         if isinstance(artist, PathCollection) or len(offsets) > 1:
             series = _columns(offsets, "xy") | {"value": [] if values is None else values}
             return self._element("points", artist, series, **coloring)
-        if isinstance(artist, PolyCollection):
-            outlines = _joined([path.vertices for path in artist.get_paths()])
-            return self._element("polygons", artist, _columns(outlines, "xy"), **coloring)
-        return self._element("other", artist, {}, **coloring)
+        outlines = _joined([path.vertices for path in artist.get_paths()])
+        return self._element("polygons", artist, _columns(outlines, "xy"), **coloring)
 
     def _line(self, axes: Axes, line: Line2D) -> Json:
         if isinstance(line, Line3D):
             series: dict[str, Any] = dict(zip("xyz", line.get_data_3d(), strict=True))
             kind = "line"
         else:
-            series = {"x": line.get_xdata(orig=False), "y": line.get_ydata(orig=False)}
+            series = (
+                {} if isinstance(line, AxLine) else {"x": line.get_xdata(orig=False), "y": line.get_ydata(orig=False)}
+            )
             # axhline, axvline: one of the two coordinates is a share of the axes, not data.
             in_data = line.get_transform().contains_branch_seperately(axes.transData)
             kinds = {(True, True): "line", (False, True): "horizontal", (True, False): "vertical"}
@@ -355,9 +359,9 @@ def _color(color: Any) -> str:
 
 
 def _joined(outlines: list[Any]) -> Any:
-    """Outlines, each n x 2, one after the other with a gap between."""
+    """Outlines, each n x 2, one after the other with a gap between; empty ones are left out."""
     gap = np.full((1, 2), np.nan)
-    pieces = [piece for outline in outlines for piece in (np.asarray(outline, dtype=float)[:, :2], gap)]
+    pieces = [piece for outline in outlines if len(outline) for piece in (np.asarray(outline, dtype=float)[:, :2], gap)]
     return np.concatenate(pieces[:-1]) if pieces else np.empty((0, 2))
 
 
