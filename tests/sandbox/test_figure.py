@@ -196,7 +196,7 @@ figure.add_subplot(122, projection="polar").plot([0, 1], [1, 2])
         ("plt.figure().add_subplot(projection='3d').bar([1, 2], [3, 4], zs=1)", "patch"),
         ("plt.figure().add_subplot(projection='3d').plot_wireframe(*np.ones((3, 2, 2)), axlim_clip=True)", "segments"),
         (
-            "from matplotlib.collections import PatchCollection as P\nplt.gca().add_collection(P([plt.Circle((0, 0), 1)]))",
+            "import matplotlib.collections as c\nplt.gca().add_collection(c.PatchCollection([plt.Circle((0, 0), 1)]))",
             "polygons",
         ),
     ],
