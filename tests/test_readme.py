@@ -37,7 +37,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for i in range(10):
         Image.new("RGB", (160, 96), (20 * i, 90, 200)).save(tmp_path / "images" / f"{i}.png")
-        row = {"img_filename": f"{i}.png", "bbox": [20, 30, 60, 40], "instruction": "click it"}
+        row = {"img_filename": f"{i}.png", "bbox": [20, 10, 40, 20], "instruction": "click it"}
         found.append({**row, "data_type": "text", "data_source": "web"})
     (tmp_path / "rows.json").write_text(json.dumps(found))
     (tmp_path / "screenspot_v2").mkdir()

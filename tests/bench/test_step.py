@@ -53,8 +53,8 @@ P, C, G = SETTING.P, SETTING.C, SETTING.G
 COUNTS = {
     "vlmrl": {
         "images_processed": 1,
-        "images_encoded": 2,
-        "token_rows": {"prompt": 2 * P, "decode": G * (C - 1), "score": G * (C - 1)},
+        "images_encoded": 1,
+        "token_rows": {"prompt": P, "decode": G * (C - 1), "score": G * (C - 1)},
     },
     "loop": {
         "images_processed": 1,
@@ -79,7 +79,7 @@ def test_counts_of_every_side(tiny: Prepared, name: str) -> None:
     policy, workload, meter = tiny
     clear_gradients(policy)
     meter.start(P)
-    with meter.counting_processor_calls():
+    with meter.counted_step():
         completions = step_of(SIDES[name](policy, workload, meter))
     assert meter.counts() == COUNTS[name]
     assert [len(row) for row in completions] == [C] * G

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlmrl.bench.sides import Completions, Side, policy_loss
+from vlmrl.bench.sides import PLAIN_ATTENTION, Completions, Side, policy_loss
 from vlmrl.bench.workload import Workload
 from vlmrl.engine.naive import NaiveEngine
 from vlmrl.errors import UserError
@@ -52,6 +52,7 @@ def gradient_error(side: Side) -> GradientError:
 def naive_gradients(policy: Policy, workload: Workload, completions: Completions) -> list[Tensor]:
     """Gradients of the step's loss, every completion computed with its own copy of the prompt, one row at a time."""
     clear_gradients(policy)
+    policy.use_attention(PLAIN_ATTENTION)
     prompt, engine = workload.encode(policy), NaiveEngine(policy, 0)
     for row, advantage in zip(completions, workload.advantages.to(policy.device), strict=True):
         scored = engine.logprobs([prompt], [[row]], temperature=1.0)

@@ -48,6 +48,8 @@ class Meter:
     def __init__(self, policy: Policy) -> None:
         self.clock = Clock(policy.device)
         self._section = "update"
+        self.counting = False
+        """Whether this step is run to be counted, not timed."""
         self._prompt_tokens = 0
         self._marks: list[tuple[str, Mark]] = []
         self.clear()
@@ -103,8 +105,8 @@ class Meter:
             self._switch(before)
 
     @contextmanager
-    def counting_processor_calls(self) -> Iterator[None]:
-        """While entered, pictures given to the image processor are counted."""
+    def counted_step(self) -> Iterator[None]:
+        """While entered, `counting` is true and pictures given to the image processor are counted too."""
         cls = type(self._image_processor)
         original = cls.preprocess
 
@@ -112,13 +114,15 @@ class Meter:
             self.images_processed += _picture_count(images)
             return original(processor, images, *args, **kwargs)
 
-        cls.preprocess = counted
+        cls.preprocess, self.counting = counted, True
         try:
             yield
         finally:
-            cls.preprocess = original
+            cls.preprocess, self.counting = original, False
 
     def _switch(self, phase: str) -> None:
+        if self.clock.on_gpu and torch.cuda.is_current_stream_capturing():
+            return  # a timing event cannot be recorded into a graph
         self._marks.append((phase, self.clock.mark()))
 
     def _enter_tower(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

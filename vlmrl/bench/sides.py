@@ -7,12 +7,15 @@ from torch import Tensor
 
 from vlmrl.bench.meter import Meter
 from vlmrl.bench.workload import Workload
+from vlmrl.engine.base import KeptPasses
 from vlmrl.engine.sampling import SamplingSettings
 from vlmrl.engine.shared import SharedEngine
 from vlmrl.models.load import Policy
 from vlmrl.types import Prompt
 
 Completions = list[list[int]]
+PLAIN_ATTENTION = "sdpa"
+"""Peers run transformers' own attention on the model that the engine switches to shared prompts."""
 MAX_TOKENS_PER_PASS = 1 << 30
 """A step of the benchmark is one prompt and is never split."""
 
@@ -35,6 +38,7 @@ class Side(ABC):
     def prepare(self) -> None:
         """What a training run does once and not in every step; called before each step, outside its time."""
         self.policy.model.train()
+        self.policy.use_attention(PLAIN_ATTENTION)
 
     @abstractmethod
     def step(self) -> Completions:
@@ -52,15 +56,17 @@ class Ours(Side):
 
     def prepare(self) -> None:
         super().prepare()
-        self.engine = SharedEngine(self.policy, MAX_TOKENS_PER_PASS)
+        # a captured graph's replays run no hooks, so a step that is counted is not captured
+        self.engine = SharedEngine(self.policy, MAX_TOKENS_PER_PASS, cuda_graphs=not self.meter.counting)
 
     def step(self) -> Completions:
         with self.meter.section("process"):
             prompt = self.workload.encode(self.policy)
         with self.meter.section("decode"):
-            completions = self._sample(prompt)
+            kept = KeptPasses(MAX_TOKENS_PER_PASS)
+            completions = self._sample(prompt, kept)
         with self.meter.section("score"):
-            scored = self.engine.logprobs([prompt], [completions], temperature=1.0)
+            scored = self.engine.logprobs([prompt], [completions], temperature=1.0, kept=kept)
             loss = policy_loss(scored.logprobs_NT, self.advantages_G)
         loss.backward()
         return completions
@@ -72,9 +78,9 @@ class Ours(Side):
         with self.meter.section("decode"):
             return self._sample(prompt)
 
-    def _sample(self, prompt: Prompt) -> Completions:
+    def _sample(self, prompt: Prompt, kept: KeptPasses | None = None) -> Completions:
         setting = self.workload.setting
         settings = SamplingSettings(temperature=1.0, max_tokens=setting.C)
         seeds = [self.seed + member for member in range(setting.G)]
         self.seed += setting.G
-        return [row.token_ids_T for row in self.engine.sample([prompt], settings, [seeds])[0]]
+        return [row.token_ids_T for row in self.engine.sample([prompt], settings, [seeds], kept)[0]]

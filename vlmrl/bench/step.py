@@ -149,10 +149,10 @@ def _measure(sides: Sequence[Side], meter: Meter, repetitions: int, say: Say) ->
             label = f"repetition {repetition + 1}/{repetitions}" if repetition >= 0 else "warm-up and counts"
             say(f"{setting}: {label}, {side.name}")
             clear_gradients(side.policy)
-            side.prepare()
             if repetition < 0:
                 result.counts = _counted_step(side, meter)
                 continue
+            side.prepare()
             wall = time.perf_counter()
             start = meter.clock.mark()
             meter.start(setting.P)
@@ -169,7 +169,8 @@ def _counted_step(side: Side, meter: Meter) -> dict[str, Any]:
     """Runs one step and returns what it computed. Raises RuntimeError if it drew other than G x C tokens."""
     setting = side.workload.setting
     meter.start(setting.P)
-    with meter.counting_processor_calls():
+    with meter.counted_step():
+        side.prepare()
         completions = side.step()
     lengths = [len(row) for row in completions]
     if lengths != [setting.C] * setting.G:
