@@ -335,7 +335,7 @@ def test_one_script_does_not_see_the_files_of_another(sandbox: Sandbox) -> None:
 # Other processes
 
 
-@pytest.mark.parametrize("target", ["os.getppid()", "-1", "0", "1", str(os.getpid())])
+@pytest.mark.parametrize("target", ["os.getppid()", "-1", "0", "1", pytest.param(str(os.getpid()), id="pytest")])
 def test_killing(sandbox: Sandbox, target: str) -> None:
     outcome = run(sandbox, f"import os, signal\nos.kill({target}, signal.SIGKILL)")
     assert outcome.status is Status.ERROR
