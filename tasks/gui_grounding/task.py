@@ -10,7 +10,7 @@ from vlmrl.answers.coordinates import BOX, POINT
 from vlmrl.geometry import Box
 from vlmrl.rewards import boxes
 from vlmrl.task import Split, Task, metric, reward
-from vlmrl.training.scenes import Scene
+from vlmrl.training.scenes import Scene, SceneKind
 from vlmrl.types import Answer, PromptMode, Rollout, Sample, Score
 
 from .drawn_rows import DrawnRows
@@ -41,9 +41,9 @@ class GuiGrounding(Task):
     def synthetic(self, split: Split, rows: int, seed: int) -> Sequence[Sample]:
         return DrawnRows(split, rows, seed, PromptMode(self.mode))
 
-    def scenes(self, seed: int, convention: Convention, *, crowded: bool) -> Iterator[Scene]:
+    def scenes(self, seed: int, convention: Convention, kind: SceneKind) -> Iterator[Scene]:
         """Drawn training screens with all their elements and questions, for `vlmrl warmup`."""
-        return draw_scenes(seed, convention, crowded)
+        return draw_scenes(seed, convention, kind)
 
     @reward(weight=1.0)
     def point_in_box(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:

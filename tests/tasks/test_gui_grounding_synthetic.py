@@ -7,6 +7,7 @@ import pytest
 
 from vlmrl.models.families.qwen3_vl import Qwen3VL
 from vlmrl.registry import find_task
+from vlmrl.training.scenes import SceneKind
 
 synthetic = find_task("gui_grounding").submodule("synthetic")
 SCREENS = [synthetic.draw_screen(seed) for seed in range(300)]
@@ -82,10 +83,26 @@ def test_splits_share_no_picture_and_one_screen_in_eight_is_held_out():
 
 def test_warm_up_scenes_ask_for_every_element_once_in_hundredths():
     task = find_task("gui_grounding").create({})
-    for scene in islice(task.scenes(0, Qwen3VL.convention, crowded=True), 50):
+    for scene in islice(task.scenes(0, Qwen3VL.convention, SceneKind.CROWDED), 50):
         assert len(scene.turns) == len(scene.regions) >= 2
         for turn in scene.turns:
             key = "bbox_2d" if "bbox_2d" in turn.request else "point_2d"
             numbers = [int(number) for number in re.findall(r"\d+0\b|\b0\b", turn.completion)]
             assert turn.completion.startswith(f'{{"{key}": [')
             assert len(numbers) == (4 if key == "bbox_2d" else 2)
+
+
+def test_scattered_answers_fall_in_and_around_their_boxes():
+    task = find_task("gui_grounding").create({})
+    exact, scattered = (
+        [
+            [int(number) for number in re.findall(r"\d+(?=[,\]])", turn.completion)]
+            for scene in islice(task.scenes(0, Qwen3VL.convention, kind), 200)
+            for turn in scene.turns
+            if "point_2d" in turn.request and len(scene.turns) == 1
+        ]
+        for kind in (SceneKind.EXACT, SceneKind.SCATTERED)
+    )
+    shifts = [abs(there[0] - here[0]) for here, there in zip(exact, scattered, strict=True)]
+    assert max(shifts) > 100
+    assert all(0 <= x <= 1000 and 0 <= y <= 1000 for x, y in scattered)

@@ -1,14 +1,18 @@
 """Supervised fine-tuning on conversations about pictures: only the answers' tokens are learnt."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
 from vlmrl.training.scenes import Scene, Turn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
 ANSWER_START = "<|im_start|>assistant\n"
 ANSWER_END = "<|im_end|>"

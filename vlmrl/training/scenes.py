@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from PIL import Image
@@ -25,7 +26,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Turn:
-    """One question about a picture, with its answer format, and the perfect completion."""
+    """One question about a picture, with its answer format, and the completion to learn."""
 
     request: str
     completion: str
@@ -41,13 +42,22 @@ class Scene:
     """Asked in one conversation. No two have the same answer, or the second could be copied from the first."""
 
 
+class SceneKind(Enum):
+    """What scenes are drawn for."""
+
+    CROWDED = "crowded"
+    """Many regions, for dense supervision."""
+    EXACT = "exact"
+    """Like the task's own rows, with the right answers."""
+    SCATTERED = "scattered"
+    """Like the task's own rows, with answers scattered around the right ones: a model that learns them knows what is
+    meant and is imprecise about it, so that rewards have something to teach."""
+
+
 @runtime_checkable
 class SceneSource(Protocol):
     """A task that can teach a model from random weights."""
 
-    def scenes(self, seed: int, convention: Convention, *, crowded: bool) -> Iterator[Scene]:
-        """Endless training scenes with answers in `convention`; none shares its picture with a held-out row.
-
-        Crowded scenes have many regions, for dense supervision; the others look like the task's own rows.
-        """
+    def scenes(self, seed: int, convention: Convention, kind: SceneKind) -> Iterator[Scene]:
+        """Endless training scenes with answers in `convention`; none shares its picture with a held-out row."""
         ...
