@@ -17,7 +17,7 @@ One strict rule set for training, evaluation and data checks:
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from vlmrl.answers.attack import Attack
@@ -117,9 +117,6 @@ class CoordinateAnswer:
         if isinstance(value, Box):
             x1, y1, x2, y2 = convention.coordinates(value, record)
             attacks.append(Attack("swapped corners", self._written((x2, y2, x1, y1), convention)))
-        if convention.frame(record).width != original.width:
-            stored = replace(convention, unit=Unit.ORIGINAL).coordinates(value, record)
-            attacks.append(Attack("gold in stored pixels", self._written(stored, convention), guess=True))
         return attacks
 
     def _asked(self, gold: Point | Box) -> Point | Box:
