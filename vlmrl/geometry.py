@@ -1,4 +1,4 @@
-"""Points and boxes that know which coordinate frame they are in.
+"""Points, boxes and time spans that know which coordinate frame they are in.
 
 There is no bare list of four numbers anywhere in vlmrl. A `Point` or `Box` carries its `Frame`, so comparing numbers
 of two frames raises `FrameError` instead of giving a wrong score, and moving a value to another frame is one explicit
@@ -193,4 +193,51 @@ class Box:
         """Intersection over union in [0, 1]; 0 when neither box has an area."""
         intersection = self.intersection_area(other)
         union = self.area + other.area - intersection
+        return intersection / union if union > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The time axis of one video of one row, in seconds from the clip's start."""
+
+    video: int
+    """The video's index in its row."""
+    duration: float
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.duration) or self.duration <= 0:
+            raise FrameError(f"a clip of {self.duration} seconds has no duration")
+
+    def __str__(self) -> str:
+        return f"video {self.video} ({self.duration:g} s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a clip from `start` to `end`, in seconds. Raises FrameError for a reversed or non-finite span."""
+
+    start: float
+    end: float
+    clip: Clip
+
+    def __post_init__(self) -> None:
+        _require_finite(self.start, self.end)
+        if self.start > self.end:
+            raise FrameError(f"span {self.start}..{self.end} ends before it starts")
+
+    @property
+    def length(self) -> float:
+        return self.end - self.start
+
+    @property
+    def in_clip(self) -> bool:
+        """Whether the whole span lies in the clip, ends included."""
+        return 0 <= self.start and self.end <= self.clip.duration
+
+    def tiou(self, other: "Span") -> float:
+        """Temporal IoU in [0, 1]; 0 when neither span has a length. Raises FrameError for spans of two clips."""
+        if self.clip != other.clip:
+            raise FrameError(f"cannot compare a span of {self.clip} with a span of {other.clip}")
+        intersection = max(min(self.end, other.end) - max(self.start, other.start), 0.0)
+        union = self.length + other.length - intersection
         return intersection / union if union > 0 else 0.0

@@ -19,9 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
+from vlmrl.answers.answer_type import AnswerType
 from vlmrl.answers.attack import Attack
+from vlmrl.answers.completion import answer_block
 from vlmrl.answers.convention import Convention
-from vlmrl.answers.coordinates import POINT, CoordinateAnswer
+from vlmrl.answers.coordinates import POINT
 from vlmrl.errors import UserError
 from vlmrl.types import Answer, Finish, Group, PromptMode, Rollout, Sample, Score, Unparsed
 
@@ -76,8 +78,8 @@ def metric(method: Method) -> Method:
 class Task:
     """One task. A subclass is a dataclass if it has options; its fields are then settings (task.options.NAME=VALUE)."""
 
-    answer_type: CoordinateAnswer = POINT
-    """How answers are asked for, written and parsed."""
+    answer_type: AnswerType = POINT
+    """How answers are asked for, written and parsed. A task whose rows differ in it overrides `answers_with`."""
     formats: ClassVar[Mapping[str, str]] = {}
     """What `load` can read: name of the format -> one line about it."""
 
@@ -89,32 +91,38 @@ class Task:
         """Rows made by the task's own generator; the two splits share no picture."""
         raise UserError(f"task {type(self).__name__} has no synthetic rows; give it a data file with --data PATH")
 
+    def answers_with(self, sample: Sample) -> AnswerType:
+        """How this row is answered."""
+        return self.answer_type
+
     def request(self, sample: Sample, convention: Convention) -> str:
         """The user's message: the question and how to answer it."""
-        answer_format = self.answer_type.request(convention)
+        answer_format = self.answers_with(sample).request(sample, convention)
         thinking = f"\n{THINK_REQUEST}" if sample.mode is PromptMode.THINK else ""
         return f"{sample.question}\n{answer_format}{thinking}"
 
     def render(self, sample: Sample, convention: Convention) -> str:
         """The completion that answers `sample` perfectly, in the family's convention."""
-        answer = self.answer_type.render(sample.gold, convention, sample.records[0])
+        answer = self.answers_with(sample).render(sample, convention)
         return THOUGHT.format("", answer) if sample.mode is PromptMode.THINK else answer
 
     def parse(self, text: str, finish: Finish, sample: Sample, convention: Convention) -> Answer | Unparsed:
         """The typed answer of a completion in original pixels. A truncated completion is no answer."""
         if finish is Finish.LENGTH:
             return Unparsed("truncated: the completion reached the token limit")
-        return self.answer_type.parse(text, convention, sample.records[0], sample.mode)
+        block = answer_block(text, sample.mode)
+        return block if isinstance(block, Unparsed) else self.answers_with(sample).read(block, sample, convention)
 
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
         """Completions that must not pay on this row. A task that knows a hack of its own adds it here."""
-        gold = self.answer_type.render(sample.gold, convention, sample.records[0])
+        answers = self.answers_with(sample)
+        gold = answers.render(sample, convention)
         attacks = [
             Attack("an empty completion", ""),
             Attack("gold inside the thoughts", THOUGHT.format(gold, "")),
             Attack("gold after an empty answer", THOUGHT.format("", "") + gold),
         ]
-        for attack in self.answer_type.attacks(sample.gold, convention, sample.records[0]):
+        for attack in answers.attacks(sample, convention):
             thinks = sample.mode is PromptMode.THINK
             attacks.append(replace(attack, text=THOUGHT.format("", attack.text) if thinks else attack.text))
         return attacks

@@ -8,14 +8,72 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmrl.geometry import Box, ImageRecord, Point
+from vlmrl.geometry import Box, Clip, ImageRecord, Point, Span
 
 if TYPE_CHECKING:
     from PIL import Image as PIL
     from torch import Tensor
 
-Answer = Point | Box
-"""A typed answer. Rewards and metrics only ever see answers in original pixels."""
+
+@dataclass(frozen=True)
+class LabelledBox:
+    """A detected object."""
+
+    label: str
+    box: Box
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """All objects that were asked for, in the order they were named; none is an answer too."""
+
+    items: tuple[LabelledBox, ...]
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Several parts of one clip, in the order they were named."""
+
+    items: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step on a device, of a kind that the row's action space declares."""
+
+    kind: str
+    """click, long_press, type, scroll, open_app, press_key, wait, finish, ..."""
+    point: Point | None = None
+    """Where, for kinds that have a place."""
+    text: str | None = None
+    """What to type, which app to open, which key to press, or what to answer, for kinds that have a text."""
+    direction: str | None = None
+    """up, down, left or right, for kinds that have a direction."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One option of a multiple-choice question."""
+
+    letter: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A free answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """A script that answers. It is text: nothing but `vlmrl.sandbox` may run it."""
+
+    source: str
+
+
+Answer = Point | Box | Boxes | Span | Spans | Action | Choice | Text | Code
+"""A typed answer. Rewards and metrics only ever see answers in original pixels and in seconds."""
 
 
 class PromptMode(Enum):
@@ -70,7 +128,23 @@ class Sample:
     tags: Mapping[str, str] = field(default_factory=dict)
     """What a metric is broken down by, e.g. platform=web, kind=icon."""
     videos: tuple[Video, ...] = ()
-    """Clips, shown after the pictures."""
+    """Shown after the pictures."""
+    clips: tuple[Clip, ...] = ()
+    """One time axis per video."""
+    asked_image: int = 0
+    """Index of the picture that an answer's coordinates belong to, where the prompt shows several."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What the task's own answers, rewards and metrics need besides the gold answer, e.g. the options of a question."""
+
+    @property
+    def asked(self) -> ImageRecord:
+        """The picture that an answer's coordinates belong to."""
+        return self.records[self.asked_image]
+
+    @property
+    def media(self) -> tuple[Path | bytes | PIL.Image | Video, ...]:
+        """Pictures, then videos."""
+        return (*self.images, *self.videos)
 
 
 @dataclass(frozen=True, eq=False)

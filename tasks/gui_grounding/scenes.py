@@ -7,6 +7,7 @@ from vlmrl.answers.convention import Convention
 from vlmrl.answers.coordinates import BOX, POINT
 from vlmrl.geometry import Box, Frame, ImageRecord, Point, Size, Unit
 from vlmrl.training.scenes import Region, Scene, SceneKind, Turn
+from vlmrl.types import Sample
 
 from .synthetic import Element, PixelBox, Question, Screen, screens
 
@@ -43,11 +44,13 @@ def _scene(screen: Screen, convention: Convention, kind: SceneKind) -> Scene:
     return Scene(
         image=screen.image,
         regions=tuple(Region(Box(*element.box, frame), _attributes(element)) for element in screen.elements),
-        turns=tuple(_turn(question, rng, convention, record, scatter) for question in chosen),
+        turns=tuple(_turn(screen, question, rng, convention, record, scatter) for question in chosen),
     )
 
 
-def _turn(question: Question, rng: random.Random, convention: Convention, record: ImageRecord, scatter: float) -> Turn:
+def _turn(
+    screen: Screen, question: Question, rng: random.Random, convention: Convention, record: ImageRecord, scatter: float
+) -> Turn:
     frame = record.frame(Unit.ORIGINAL)
     x1, y1, x2, y2 = question.target.box
     gold: Point | Box
@@ -56,8 +59,8 @@ def _turn(question: Question, rng: random.Random, convention: Convention, record
     else:
         x, y = _scattered(x1, x2, scatter, rng), _scattered(y1, y2, scatter, rng)
         answer, gold = POINT, Point(*_hundredths(x, y, frame), frame)
-    request = f"{question.instruction}\n{answer.request(convention)}"
-    return Turn(request, answer.render(gold, convention, record))
+    row = Sample("scene", (screen.image,), (record,), question.instruction, gold)
+    return Turn(f"{row.question}\n{answer.request(row, convention)}", answer.render(row, convention))
 
 
 def _scattered(low: float, high: float, scatter: float, rng: random.Random) -> float:

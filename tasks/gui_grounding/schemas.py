@@ -6,35 +6,10 @@ y2, and the parquet mirrors hold fractions. Which one it is follows from the sch
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Literal
 
-from vlmrl.geometry import Unit
+from vlmrl.loading.boxes import FRACTION_CORNERS, PIXEL_CORNER_AND_SIZE, PIXEL_CORNERS, BoxForm
 from vlmrl.types import Row
-
-
-class BoxOrder(Enum):
-    """What the four numbers of a `bbox` field are."""
-
-    CORNERS = "x1, y1, x2, y2"
-    CORNER_AND_SIZE = "x, y, width, height"
-
-
-@dataclass(frozen=True)
-class BoxForm:
-    """How a schema writes its boxes."""
-
-    order: BoxOrder
-    unit: Unit
-
-    def __str__(self) -> str:
-        return f"{self.order.value} in {'pixels' if self.unit is Unit.ORIGINAL else self.unit.value}"
-
-
-PIXEL_CORNERS = BoxForm(BoxOrder.CORNERS, Unit.ORIGINAL)
-PIXEL_CORNER_AND_SIZE = BoxForm(BoxOrder.CORNER_AND_SIZE, Unit.ORIGINAL)
-FRACTION_CORNERS = BoxForm(BoxOrder.CORNERS, Unit.NORM1)
-BOX_FORMS = (PIXEL_CORNERS, PIXEL_CORNER_AND_SIZE, FRACTION_CORNERS)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 from vlmrl.answers.convention import Convention
 from vlmrl.answers.coordinates import BOX, POINT
-from vlmrl.geometry import Box
+from vlmrl.geometry import Box, Point
 from vlmrl.rewards import boxes
 from vlmrl.task import Split, Task, metric, reward
 from vlmrl.training.scenes import Scene, SceneKind
-from vlmrl.types import Answer, PromptMode, Rollout, Sample, Score
+from vlmrl.types import PromptMode, Rollout, Sample, Score
 
 from .drawn_rows import DrawnRows
 from .loaders import load_rows
@@ -46,32 +46,32 @@ class GuiGrounding(Task):
         return draw_scenes(seed, convention, kind)
 
     @reward(weight=1.0)
-    def point_in_box(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:
+    def point_in_box(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
         """1 if the click (a box clicks its centre) is in the target, edges included."""
         return boxes.point_in_box(answer, _target(sample))
 
     @reward(weight=0.1)
-    def format(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:
+    def format(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
         """1 for an answer in the requested format; only those reach a reward."""
         return 1.0
 
     @reward(weight=0.0)
-    def closeness(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:
+    def closeness(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
         """Falls with the square of the click's distance from the target's centre."""
         return boxes.closeness(answer, _target(sample))
 
     @reward(weight=0.25)
-    def iou(self, answer: Answer, sample: Sample, rollout: Rollout) -> float | Score:
+    def iou(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float | Score:
         """Intersection over union of a box answer with the target."""
         return answer.iou(_target(sample)) if isinstance(answer, Box) else NO_EXTENT
 
     @reward(weight=0.125)
-    def box_size(self, answer: Answer, sample: Sample, rollout: Rollout) -> float | Score:
+    def box_size(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float | Score:
         """Harmonic mean of how close the four edges of a box answer are to the target's."""
         return boxes.edge_agreement(answer, _target(sample)) if isinstance(answer, Box) else NO_EXTENT
 
     @metric
-    def hit(self, answer: Answer, sample: Sample, rollout: Rollout) -> float:
+    def hit(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
         """The ScreenSpot score: the click is in the target, edges included."""
         return boxes.point_in_box(answer, _target(sample))
 

@@ -4,11 +4,13 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from vlmrl.answers.completion import answer_block
 from vlmrl.answers.convention import Convention
 from vlmrl.answers.coordinates import BOX, POINT, CoordinateAnswer
 from vlmrl.geometry import Box, ImageRecord, Point, Size, Unit
-from vlmrl.types import PromptMode, Unparsed
+from vlmrl.types import PromptMode, Sample, Unparsed
 
 QWEN3 = Convention(Unit.NORM1000, "json")
 QWEN2_5 = Convention(Unit.MODEL, "json")
@@ -30,8 +32,23 @@ fractions = st.floats(0, 1)
 spans = st.tuples(fractions, fractions).map(sorted)
 
 
-def parsed(text: str, answer: CoordinateAnswer = POINT, convention: Convention = QWEN3) -> Point | Box | Unparsed:
-    return answer.parse(text, convention, RECORD)
+def row(gold: Point | Box, record: ImageRecord = RECORD) -> Sample:
+    return Sample("row", (Image.new("RGB", (1, 1)),), (record,), "where?", gold)
+
+
+def rendered(answer: CoordinateAnswer, gold: Point | Box, convention: Convention, record: ImageRecord = RECORD) -> str:
+    return answer.render(row(gold, record), convention)
+
+
+def parsed(
+    text: str,
+    answer: CoordinateAnswer = POINT,
+    convention: Convention = QWEN3,
+    mode: PromptMode = PromptMode.DIRECT,
+    record: ImageRecord = RECORD,
+) -> Point | Box | Unparsed:
+    block = answer_block(text, mode)
+    return block if isinstance(block, Unparsed) else answer.read(block, row(Point(0, 0, FRAME), record), convention)
 
 
 def largest_error(convention: Convention, record: ImageRecord) -> tuple[float, float]:
@@ -50,13 +67,13 @@ def largest_error(convention: Convention, record: ImageRecord) -> tuple[float, f
 def test_a_rendered_point_parses_back(convention: Convention, record: ImageRecord, x: float, y: float) -> None:
     frame = record.frame(Unit.ORIGINAL)
     gold = Point(x * frame.width, y * frame.height, frame)
-    answer = POINT.parse(POINT.render(gold, convention, record), convention, record)
+    answer = parsed(rendered(POINT, gold, convention, record), POINT, convention, record=record)
     assert isinstance(answer, Point)
     assert answer.frame == frame
     error_x, error_y = largest_error(convention, record)
     assert abs(answer.x - gold.x) <= error_x
     assert abs(answer.y - gold.y) <= error_y
-    assert POINT.render(answer, convention, record) == POINT.render(gold, convention, record)
+    assert rendered(POINT, answer, convention, record) == rendered(POINT, gold, convention, record)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -66,7 +83,7 @@ def test_a_rendered_box_parses_back(
 ) -> None:
     frame = record.frame(Unit.ORIGINAL)
     gold = Box(xs[0] * frame.width, ys[0] * frame.height, xs[1] * frame.width, ys[1] * frame.height, frame)
-    answer = BOX.parse(BOX.render(gold, convention, record), convention, record)
+    answer = parsed(rendered(BOX, gold, convention, record), BOX, convention, record=record)
     assert isinstance(answer, Box)
     error_x, error_y = largest_error(convention, record)
     assert max(abs(answer.x1 - gold.x1), abs(answer.x2 - gold.x2)) <= error_x
@@ -84,15 +101,15 @@ def test_a_rendered_box_parses_back(
 )
 def test_notation_of_each_family(convention: Convention, point: str, box: str) -> None:
     gold = Box(400, 100, 600, 300, FRAME)
-    assert POINT.render(gold, convention, RECORD) == point
-    assert POINT.render(gold.center, convention, RECORD) == point
-    assert BOX.render(gold, convention, RECORD) == box
+    assert rendered(POINT, gold, convention, RECORD) == point
+    assert rendered(POINT, gold.center, convention, RECORD) == point
+    assert rendered(BOX, gold, convention, RECORD) == box
 
 
 def test_model_pixels_end_at_side_minus_one() -> None:
     corner = Point(2000, 500, FRAME)
-    assert POINT.render(corner, QWEN2_5, RECORD) == '{"point_2d": [1007, 251]}'
-    assert POINT.render(corner, QWEN3, RECORD) == '{"point_2d": [1000, 1000]}'
+    assert rendered(POINT, corner, QWEN2_5, RECORD) == '{"point_2d": [1007, 251]}'
+    assert rendered(POINT, corner, QWEN3, RECORD) == '{"point_2d": [1000, 1000]}'
 
 
 @pytest.mark.parametrize(
@@ -267,7 +284,7 @@ GOOD, OTHER = '{"point_2d": [250, 400]}', '{"point_2d": [0, 0]}'
     ],
 )
 def test_thoughts_are_followed_by_the_answer(text: str) -> None:
-    assert POINT.parse(text, QWEN3, RECORD, PromptMode.THINK) == Point(500, 200, FRAME)
+    assert parsed(text, mode=PromptMode.THINK) == Point(500, 200, FRAME)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +308,7 @@ def test_thoughts_are_followed_by_the_answer(text: str) -> None:
     ],
 )
 def test_refused_thoughts(text: str) -> None:
-    assert isinstance(POINT.parse(text, QWEN3, RECORD, PromptMode.THINK), Unparsed)
+    assert isinstance(parsed(text, mode=PromptMode.THINK), Unparsed)
 
 
 @pytest.mark.parametrize("answer", [POINT, BOX])
@@ -319,6 +336,6 @@ def test_parsing_takes_linear_time(text: str) -> None:
 
 
 def test_requests_show_the_format() -> None:
-    assert POINT.request(QWEN3) == 'Answer with JSON only: {"point_2d": [x, y]}'
-    assert BOX.request(QWEN2_5) == 'Answer with JSON only: {"bbox_2d": [x1, y1, x2, y2]}'
-    assert BOX.request(QWEN2) == "Answer only with <|box_start|>(x1,y1),(x2,y2)<|box_end|>"
+    assert POINT.request(row(Point(0, 0, FRAME)), QWEN3) == 'Answer with JSON only: {"point_2d": [x, y]}'
+    assert BOX.request(row(Point(0, 0, FRAME)), QWEN2_5) == 'Answer with JSON only: {"bbox_2d": [x1, y1, x2, y2]}'
+    assert BOX.request(row(Point(0, 0, FRAME)), QWEN2) == "Answer only with <|box_start|>(x1,y1),(x2,y2)<|box_end|>"

@@ -12,8 +12,8 @@ from vlmrl.media.pictures import (
     MAX_SIDE,
     ORIENTATION_TAG,
     fingerprint,
+    media_key,
     open_picture,
-    picture_key,
     picture_size,
 )
 
@@ -118,9 +118,9 @@ def test_all_kinds_of_source_give_the_same_picture(tmp_path: Path) -> None:
 def test_rows_with_one_picture_share_its_key(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", corner_marked())
     first, second = corner_marked(), corner_marked()
-    assert picture_key(path) == picture_key(Path(str(path)))
-    assert picture_key(path.read_bytes()) == picture_key(path.read_bytes())
-    assert picture_key(first) == picture_key(first) != picture_key(second)
+    assert media_key(path) == media_key(Path(str(path)))
+    assert media_key(path.read_bytes()) == media_key(path.read_bytes())
+    assert media_key(first) == media_key(first) != media_key(second)
 
 
 def test_a_picture_in_memory_is_left_as_it_is() -> None:

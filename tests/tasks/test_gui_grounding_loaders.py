@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import vlmrl.loading.pictures as finder
 from vlmrl.errors import UserError
 from vlmrl.geometry import Box, Size, Unit
 from vlmrl.media.pictures import open_picture
@@ -130,8 +131,8 @@ def test_benchmarks_refuse_other_forms() -> None:
 
 def test_pictures_of_several_rows_are_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[object] = []
-    original = LOADERS.picture_size
-    monkeypatch.setattr(LOADERS, "picture_size", lambda source, where: opened.append(source) or original(source, where))
+    original = finder.picture_size
+    monkeypatch.setattr(finder, "picture_size", lambda source, where: opened.append(source) or original(source, where))
     first, second = load(SAMPLES / "screenspot-pro-parquet-list")
     assert len(opened) == 1
     assert first.images[0] is second.images[0]

@@ -20,11 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vlmrl.answers.answer_type import AnswerType
 from vlmrl.answers.attack import Attack
-from vlmrl.answers.completion import answer_block, parse_json
+from vlmrl.answers.completion import parse_json
 from vlmrl.answers.convention import Convention
 from vlmrl.geometry import Box, Frame, FrameError, ImageRecord, Point, Unit
-from vlmrl.types import PromptMode, Unparsed
+from vlmrl.types import Answer, Sample, Unparsed
 
 GRID = 10
 """Boxes per side of the grid that an attack covers the picture with."""
@@ -63,32 +64,27 @@ MARKUP = {
 
 
 @dataclass(frozen=True)
-class CoordinateAnswer:
-    """An answer made of coordinates on one picture."""
+class CoordinateAnswer(AnswerType):
+    """An answer made of coordinates on the picture that is asked about."""
 
     key: str
     names: tuple[str, ...]
 
-    def request(self, convention: Convention) -> str:
+    def request(self, sample: Sample, convention: Convention) -> str:
         """The sentence that asks the model for this format."""
         written = self._written(self.names, convention)
         return f"Answer with JSON only: {written}" if convention.notation == "json" else f"Answer only with {written}"
 
-    def render(self, gold: Point | Box, convention: Convention, record: ImageRecord) -> str:
-        """The text a model of this family should write for `gold`; a point answer to a box target is its centre."""
-        return self._written(convention.coordinates(self._asked(gold), record), convention)
+    def render(self, sample: Sample, convention: Convention) -> str:
+        """The text a model of this family should write for gold; a point answer to a box target is its centre."""
+        return self._rendered(sample.gold, convention, sample.asked)
 
-    def parse(
-        self, text: str, convention: Convention, record: ImageRecord, mode: PromptMode = PromptMode.DIRECT
-    ) -> Point | Box | Unparsed:
+    def read(self, block: str, sample: Sample, convention: Convention) -> Point | Box | Unparsed:
         """The answer in original pixels, or why the completion is none (rules in the module's docstring)."""
-        block = answer_block(text, mode)
-        if isinstance(block, Unparsed):
-            return block
         numbers = self._from_json(block) if convention.notation == "json" else self._from_markup(block, convention)
         if isinstance(numbers, Unparsed):
             return numbers
-        frame = convention.frame(record)
+        frame = convention.frame(sample.asked)
         for i, number in enumerate(numbers):
             limit = (frame.width, frame.height)[i % 2]
             if not 0 <= number <= limit:
@@ -97,17 +93,18 @@ class CoordinateAnswer:
             value = _typed(numbers, frame)
         except FrameError as error:
             return Unparsed(str(error))
-        return value.to(record.frame(Unit.ORIGINAL))
+        return value.to(sample.asked.frame(Unit.ORIGINAL))
 
-    def attacks(self, gold: Point | Box, convention: Convention, record: ImageRecord) -> list[Attack]:
+    def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
         """Guesses that do not look at the picture, and ways to answer several things at once."""
+        record = sample.asked
         original = record.frame(Unit.ORIGINAL)
         whole = Box(0.0, 0.0, original.width, original.height, original)
-        right, value = self.render(gold, convention, record), self._asked(gold)
+        right, value = self.render(sample, convention), self._asked(sample.gold)
         attacks = [
             Attack(
                 "the picture's centre" if isinstance(value, Point) else "the whole picture",
-                self.render(whole, convention, record),
+                self._rendered(whole, convention, record),
                 guess=True,
             ),
             Attack("a grid of guesses", self._several(self._grid(original, convention, record), convention)),
@@ -119,14 +116,20 @@ class CoordinateAnswer:
             attacks.append(Attack("swapped corners", self._written((x2, y2, x1, y1), convention)))
         return attacks
 
-    def _asked(self, gold: Point | Box) -> Point | Box:
+    def _rendered(self, value: Answer, convention: Convention, record: ImageRecord) -> str:
+        return self._written(convention.coordinates(self._asked(value), record), convention)
+
+    def _asked(self, gold: Answer) -> Point | Box:
         """The gold answer in the asked form: a point answer to a box target is its centre."""
+        if not isinstance(gold, Point | Box):
+            raise TypeError(f"a {self.key} answer needs a point or a box as gold, not {type(gold).__name__}")
         return gold.center if isinstance(gold, Box) and len(self.names) == 2 else gold
 
     def _grid(self, original: Frame, convention: Convention, record: ImageRecord) -> list[str]:
         width, height = original.width / GRID, original.height / GRID
         corners = [(column * width, row * height) for row in range(GRID) for column in range(GRID)]
-        return [self.render(Box(x, y, x + width, y + height, original), convention, record) for x, y in corners]
+        boxes = [Box(x, y, x + width, y + height, original) for x, y in corners]
+        return [self._rendered(box, convention, record) for box in boxes]
 
     def _written(self, values: Sequence[object], convention: Convention) -> str:
         if convention.notation == "json":

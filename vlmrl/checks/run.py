@@ -23,7 +23,7 @@ from vlmrl.checks.report import CheckReport, means
 from vlmrl.checks.rows import RowCheck, overpaid
 from vlmrl.config import Config
 from vlmrl.errors import UserError
-from vlmrl.media.pictures import open_picture, picture_key
+from vlmrl.media.pictures import media_key, open_picture
 from vlmrl.models.families import Family
 from vlmrl.models.load import load_family
 from vlmrl.registry import find_task
@@ -38,7 +38,8 @@ QUICK_ROWS = 64
 QUICK_PICTURES = 500
 """Pictures that are decoded before training."""
 
-Key = Path | bytes | int
+Key = tuple[Path | bytes | int, ...]
+"""The pictures and videos of a row."""
 
 
 def check(config: Config) -> CheckReport:
@@ -78,7 +79,7 @@ def require_sound_pictures(rows: Sequence[Sample]) -> None:
 
 def _damaged_pictures(rows: Iterable[Sample], limit: int | None = None) -> list[str]:
     distinct = {
-        picture_key(image): (image, f"row {row.id}, image {i}") for row in rows for i, image in enumerate(row.images)
+        media_key(image): (image, f"row {row.id}, image {i}") for row in rows for i, image in enumerate(row.images)
     }
     chosen = _spread(list(distinct.values()), limit or len(distinct))
 
@@ -119,11 +120,12 @@ def _check_answers(
 def _prompt_of(
     row: Sample, task: Task, family: Family, prompts: dict[Key, Prompt | None], report: CheckReport
 ) -> Prompt | None:
-    """The row's prompt; a picture is processed once, for the first row that shows it. None if it cannot be."""
-    key = picture_key(row.images[0])
+    """The row's prompt; its pictures are processed once, for the first row that shows them. None if it cannot be."""
+    key = tuple(map(media_key, row.media))
+    request = task.request(row, family.convention)
     if key not in prompts:
         try:
-            prompts[key] = family.encode(row, task.request(row, family.convention))
+            prompts[key] = family.encode(row, request)
         except UserError as error:
             prompts[key] = None
             if str(error) not in report.problems:
@@ -131,9 +133,11 @@ def _prompt_of(
     first = prompts[key]
     if first is None:
         return None
-    question = len(family.tokenizer(row.question).input_ids) - len(family.tokenizer(first.sample.question).input_ids)
-    report.prompt_tokens.append(len(first.token_ids_P) + question)
-    return replace(first, sample=replace(row, records=first.sample.records))
+    sample = replace(row, records=first.sample.records)
+    known = task.request(first.sample, family.convention)
+    more = len(family.tokenizer(request).input_ids) - len(family.tokenizer(known).input_ids)
+    report.prompt_tokens.append(len(first.token_ids_P) + more)
+    return replace(first, sample=sample)
 
 
 def _repeated_ids(rows: Sequence[Sample]) -> list[str]:
@@ -142,7 +146,7 @@ def _repeated_ids(rows: Sequence[Sample]) -> list[str]:
 
 
 def _repeated_questions(rows: Sequence[Sample]) -> list[str]:
-    counts = Counter((picture_key(row.images[0]), row.question, str(row.gold)) for row in rows)
+    counts = Counter((tuple(map(media_key, row.media)), row.question, str(row.gold)) for row in rows)
     repeated = sum(count - 1 for count in counts.values())
     return [f"{repeated} rows repeat another row's picture, question and target"] if repeated else []
 

@@ -15,6 +15,7 @@ from PIL.Image import Transpose
 
 from vlmrl.errors import UserError
 from vlmrl.geometry import Size
+from vlmrl.types import Video
 
 Picture = Path | bytes | Image.Image
 """A file, an encoded file's content, or a picture already decoded."""
@@ -134,9 +135,9 @@ def _checked(width: int, height: int, source: Picture, where: str) -> Size:
     return Size(width, height)
 
 
-def picture_key(source: Picture) -> Path | bytes | int:
-    """What tells a row's picture from another's without opening it: rows that share one share its key.
+def media_key(source: Picture | Video) -> Path | bytes | int:
+    """What tells a row's picture or video from another's without opening it: rows that share one share its key.
 
-    A picture in memory is known by its identity, so its key is good for as long as the row is held.
+    One in memory is known by its identity, so its key is good for as long as the row is held.
     """
-    return id(source) if isinstance(source, Image.Image) else source
+    return source if isinstance(source, Path | bytes) else id(source)

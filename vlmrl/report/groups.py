@@ -6,14 +6,14 @@ from itertools import islice
 from math import fsum, isfinite
 from statistics import pstdev
 
-from vlmrl.geometry import Box, Point
+from vlmrl.geometry import Box, Point, Span
 from vlmrl.report.markup import Html, element, join
 from vlmrl.report.numbers import count, fixed, signed
 from vlmrl.report.overlay import drawing, kind_of
 from vlmrl.report.pictures import PictureLibrary
 from vlmrl.report.run_folder import LoggedGroup, LoggedRollout, RunFolder
 from vlmrl.report.sampling import GROUPS_BUDGET, MAX_GROUPS_PER_STEP, MAX_STEPS, cut, within_budget
-from vlmrl.types import Answer, Finish, Score, Unparsed
+from vlmrl.types import Action, Answer, Boxes, Choice, Code, Finish, Score, Spans, Text, Unparsed
 
 MAX_HEIGHT = 560
 """Of a drawing, in page pixels."""
@@ -101,13 +101,28 @@ def outcome(rollout: LoggedRollout, gold: Answer) -> Html:
 
 
 def written(answer: Answer) -> str:
-    """An answer's coordinates: point (12.0, 34.5)."""
+    """An answer in one line: point (12.0, 34.5)."""
     match answer:
         case Point(x, y):
             return f"point ({x:.1f}, {y:.1f}){'' if answer.in_image else ', off the picture'}"
         case Box(x1, y1, x2, y2):
             outside = "" if answer.in_image else ", reaching off the picture"
             return f"box ({x1:.1f}, {y1:.1f}, {x2:.1f}, {y2:.1f}){outside}"
+        case Boxes(items):
+            return "; ".join(f"{item.label} {written(item.box)}" for item in items) or "no boxes"
+        case Span(start, end):
+            return f"{start:.1f} to {end:.1f} s{'' if answer.in_clip else ', beyond the clip'}"
+        case Spans(items):
+            return "; ".join(map(written, items)) or "no spans"
+        case Action(kind, point, text, direction):
+            details = (point and written(point), text and repr(text), direction)
+            return " ".join([kind, *(detail for detail in details if detail)])
+        case Choice(letter):
+            return f"option {letter}"
+        case Text(text):
+            return repr(text)
+        case Code(source):
+            return f"script of {count(len(source.splitlines()), 'line')}"
 
 
 def completion(rollout: LoggedRollout) -> Html:

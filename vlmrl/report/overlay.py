@@ -13,7 +13,7 @@ from vlmrl.report.markup import Html, element, join
 from vlmrl.report.numbers import ranges
 from vlmrl.report.pictures import shown
 from vlmrl.report.run_folder import LoggedRollout
-from vlmrl.types import Answer, Unparsed
+from vlmrl.types import Action, Answer, Boxes, Unparsed
 
 MAX_WIDTH = 480
 """Of a drawing on the page, in page pixels."""
@@ -25,12 +25,29 @@ Kind = Literal["hit", "miss", "answer"]
 Rectangle = tuple[float, float, float, float]
 
 
+def shapes(answer: Answer) -> tuple[Point | Box, ...]:
+    """What of an answer lies on a picture."""
+    match answer:
+        case Point() | Box():
+            return (answer,)
+        case Boxes(items):
+            return tuple(item.box for item in items)
+        case Action(_, Point() as point):
+            return (point,)
+    return ()
+
+
 def kind_of(answer: Answer, gold: Answer) -> Kind:
-    """Whether the point, or the box's centre, lies in the gold box; "answer" where gold is no box to be inside of."""
-    if not isinstance(gold, Box):
+    """Whether every point, or box's centre, lies in a gold box; "answer" where there is no box to be inside of."""
+    targets = [shape for shape in shapes(gold) if isinstance(shape, Box)]
+    if not targets or not shapes(answer):
         return "answer"
-    position = answer.center if isinstance(answer, Box) else answer
-    return "hit" if position.frame == gold.frame and gold.contains(position) else "miss"
+    return "hit" if all(_inside(shape, targets) for shape in shapes(answer)) else "miss"
+
+
+def _inside(shape: Point | Box, targets: Sequence[Box]) -> bool:
+    position = shape.center if isinstance(shape, Box) else shape
+    return any(position.frame == target.frame and target.contains(position) for target in targets)
 
 
 def drawing(
@@ -47,20 +64,23 @@ def drawing(
     width, height = _display_size(size, max_height)
     canvas = _Canvas(size, size.width / width)
     answers = [
-        (number, rollout.answer)
+        (number, shape)
         for number, rollout in enumerate(rollouts, start=1)
-        if not isinstance(rollout.answer, Unparsed) and rollout.answer.frame.image == record.index
+        if not isinstance(rollout.answer, Unparsed)
+        for shape in shapes(rollout.answer)
+        if shape.frame.image == record.index
     ]
     marks = _marks(answers, gold, canvas)
-    gold_halo, gold_outline = canvas.gold(gold) if gold.frame.image == record.index else (None, None)
+    gold_layers = [canvas.gold(shape) for shape in shapes(gold) if shape.frame.image == record.index]
     # From the many to the few: misses must not cover gold, nor anything the one good answer of a group.
-    layers = [shown(picture, size), gold_halo]
-    layers += [canvas.answer_box(answer, kind_of(answer, gold)) for _, answer in answers if isinstance(answer, Box)]
+    layers = [shown(picture, size), *(halo for halo, _ in gold_layers)]
+    layers += [canvas.answer_box(shape, kind_of(shape, gold)) for _, shape in answers if isinstance(shape, Box)]
     layers += [canvas.mark(mark) for mark in marks if mark.kind != "hit"]
-    layers.append(gold_outline)
+    layers += [outline for _, outline in gold_layers]
     layers += [canvas.mark(mark) for mark in marks if mark.kind == "hit"]
     if numbered:
         layers += [canvas.label(mark) for mark in marks]
+    drawn = len({number for number, _ in answers})
     return element(
         "svg",
         *layers,
@@ -69,7 +89,7 @@ def drawing(
         width=width,
         height=height,
         role="img",
-        aria_label=f"Picture of {size} pixels with the gold answer and {len(answers)} of {len(rollouts)} answers drawn",
+        aria_label=f"Picture of {size} pixels with the gold answer and {drawn} of {len(rollouts)} answers drawn",
     )
 
 
@@ -81,7 +101,7 @@ class _Mark:
     numbers: list[int] = field(default_factory=list)
 
 
-def _marks(answers: Sequence[tuple[int, Answer]], gold: Answer, canvas: "_Canvas") -> list[_Mark]:
+def _marks(answers: Sequence[tuple[int, Point | Box]], gold: Answer, canvas: "_Canvas") -> list[_Mark]:
     marks: list[_Mark] = []
     for number, answer in answers:
         position = answer.center if isinstance(answer, Box) else answer
@@ -113,7 +133,7 @@ class _Canvas:
         x = min(max(point.x, margin), self.size.width - margin)
         return x, min(max(point.y, margin), self.size.height - margin)
 
-    def gold(self, gold: Answer) -> tuple[Html, Html]:
+    def gold(self, gold: Point | Box) -> tuple[Html, Html]:
         """Halo and outline, apart so that answers can come between them."""
         if isinstance(gold, Box):
             self._taken.append((gold.x1, gold.y1, gold.x2, gold.y2))

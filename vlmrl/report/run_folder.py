@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from vlmrl.errors import UserError
-from vlmrl.geometry import Box, Frame, ImageRecord, Point, Size, Unit
+from vlmrl.geometry import Clip, Frame, ImageRecord, Size, Unit
+from vlmrl.records import recorded_answer
 from vlmrl.types import Answer, Finish, Score, Unparsed
 
 Json = dict[str, Any]
@@ -183,7 +184,8 @@ def _group(line: Json) -> LoggedGroup:
         for index, (size, model_size) in enumerate(zip(sample["sizes"], model_sizes, strict=True))
     )
     frames = [record.frame(Unit.ORIGINAL) for record in records]
-    gold = _answer(sample["gold"], frames)
+    clips = [Clip(index, duration) for index, duration in enumerate(sample.get("clips", ()))]
+    gold = recorded_answer(sample["gold"], frames, clips)
     if isinstance(gold, Unparsed):
         raise ValueError("the gold answer is no answer")
     return LoggedGroup(
@@ -196,17 +198,17 @@ def _group(line: Json) -> LoggedGroup:
         records=records,
         gold=gold,
         prompt=str(line.get("prompt", "")),
-        rollouts=tuple(_rollout(rollout, frames) for rollout in line["rollouts"]),
+        rollouts=tuple(_rollout(rollout, frames, clips) for rollout in line["rollouts"]),
         metrics={str(name): float(value) for name, value in line.get("metrics", {}).items()},
     )
 
 
-def _rollout(line: Json, frames: list[Frame]) -> LoggedRollout:
+def _rollout(line: Json, frames: list[Frame], clips: list[Clip]) -> LoggedRollout:
     return LoggedRollout(
         text=str(line["text"]),
         tokens=len(line.get("token_ids", ())),
         finish=Finish(line["finish"]),
-        answer=_answer(line["answer"], frames),
+        answer=recorded_answer(line["answer"], frames, clips),
         scores={str(name): Score(**score) for name, score in line.get("scores", {}).items()},
         reward=_float(line.get("reward")),
         advantage=_float(line.get("advantage")),
@@ -215,17 +217,3 @@ def _rollout(line: Json, frames: list[Frame]) -> LoggedRollout:
 
 def _float(value: float | None) -> float:
     return nan if value is None else float(value)
-
-
-def _answer(value: Json, frames: list[Frame]) -> Answer | Unparsed:
-    if "unparsed" in value:
-        return Unparsed(str(value["unparsed"]))
-    frame = frames[value["image"]]
-    coordinates = [float(coordinate) for coordinate in value["coordinates"]]
-    if value["type"] == "point":
-        x, y = coordinates
-        return Point(x, y, frame)
-    if value["type"] == "box":
-        x1, y1, x2, y2 = coordinates
-        return Box(x1, y1, x2, y2, frame)
-    raise ValueError(f"unknown answer type {value['type']!r}")
