@@ -5,35 +5,21 @@ several themes, logical sizes and device scales. All boxes are in pixels of the 
 bottom)`` with the right and bottom edges exclusive.
 """
 
-import hashlib
 import itertools
-import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
+from vlmrl.synthetic.drawn_rows import split_of
+from vlmrl.synthetic.shapes import COLOURS, SHAPES, Colour, draw_shape
 from vlmrl.task import Split
 
-Colour = tuple[int, int, int]
 PixelBox = tuple[int, int, int, int]
-Edges = tuple[float, float, float, float]
 
-COLOURS: dict[str, Colour] = {
-    "red": (220, 40, 40),
-    "green": (40, 170, 70),
-    "blue": (50, 90, 220),
-    "yellow": (205, 170, 0),
-    "orange": (240, 120, 20),
-    "purple": (140, 60, 180),
-    "pink": (230, 100, 165),
-    "cyan": (0, 160, 180),
-    "gray": (130, 130, 130),
-    "brown": (130, 80, 40),
-}
 WORDS = (
     "Save", "Open", "Close", "Edit", "OK", "Help", "Login", "Buy",
     "Home", "Next", "Undo", "Menu", "Back", "Find", "Play", "Mail",
@@ -61,8 +47,6 @@ TEXT_COLOUR: Colour = (255, 255, 255)
 TITLE_BAR_HEIGHTS = (8, 16)
 ICON_SHARE = 0.4
 MAX_PLACEMENT_TRIES = 20
-HELD_OUT_BYTES = 32
-"""A screen is held out when the first byte of its fingerprint is below this: one screen in eight."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +80,8 @@ class Screen:
     """Device pixels per logical pixel."""
     image: Image.Image
     elements: tuple[Element, ...]
-    fingerprint: str
-    """SHA-256 of the screen's size and pixels at device scale 1: a screen and its double-density twin share it."""
-
-    @property
-    def split(self) -> Split:
-        """The side this screen is on, whoever draws it and from whatever seed."""
-        return "held_out" if bytes.fromhex(self.fingerprint[:2])[0] < HELD_OUT_BYTES else "train"
+    split: Split
+    """The side this screen is on; a screen and its double-density twin are on the same one."""
 
     def questions(self) -> list[Question]:
         """Every unambiguous instruction for every element, in the order the elements were drawn."""
@@ -137,14 +116,13 @@ def draw_screen(seed: int, elements: tuple[int, int] = (1, 3)) -> Screen:
         return image
 
     logical = render(1)
-    content = b"%dx%d" % logical.size + logical.tobytes()
     return Screen(
         seed=seed,
         device=device,
         scale=scale,
         image=logical if scale == 1 else render(scale),
         elements=tuple(_scaled(element, scale) for element in layout),
-        fingerprint=hashlib.sha256(content).hexdigest(),
+        split=split_of(logical),
     )
 
 
@@ -223,71 +201,8 @@ def _draw_element(canvas: ImageDraw.ImageDraw, element: Element, scale: int) -> 
     left, top, right, bottom = element.box
     inclusive = (left, top, right - 1, bottom - 1)
     if element.kind == "icon":
-        _SHAPE_PAINTERS[element.label](canvas, inclusive, fill)
+        draw_shape(canvas, element.label, inclusive, fill)
         return
     canvas.rounded_rectangle(inclusive, 3 * scale, fill=fill)
     centre = ((left + right) / 2, (top + bottom) / 2)
     canvas.text(centre, element.label, fill=TEXT_COLOUR, font=_font(FONT_SIZE * scale), anchor="mm")
-
-
-def _circle(canvas: ImageDraw.ImageDraw, edges: Edges, fill: Colour) -> None:
-    canvas.ellipse(edges, fill=fill)
-
-
-def _square(canvas: ImageDraw.ImageDraw, edges: Edges, fill: Colour) -> None:
-    canvas.rectangle(edges, fill=fill)
-
-
-def _ring(canvas: ImageDraw.ImageDraw, edges: Edges, fill: Colour) -> None:
-    canvas.ellipse(edges, outline=fill, width=max(3, round((edges[2] - edges[0]) / 6)))
-
-
-def _triangle(canvas: ImageDraw.ImageDraw, edges: Edges, fill: Colour) -> None:
-    left, top, right, bottom = edges
-    canvas.polygon([((left + right) / 2, top), (right, bottom), (left, bottom)], fill=fill)
-
-
-def _diamond(canvas: ImageDraw.ImageDraw, edges: Edges, fill: Colour) -> None:
-    left, top, right, bottom = edges
-    x, y = (left + right) / 2, (top + bottom) / 2
-    canvas.polygon([(x, top), (right, y), (x, bottom), (left, y)], fill=fill)
-
-
-def _cross(canvas: ImageDraw.ImageDraw, edges: Edges, fill: Colour) -> None:
-    left, top, right, bottom = edges
-    x, y, arm = (left + right) / 2, (top + bottom) / 2, (right - left) / 6
-    canvas.rectangle((x - arm, top, x + arm, bottom), fill=fill)
-    canvas.rectangle((left, y - arm, right, y + arm), fill=fill)
-
-
-def _heart(canvas: ImageDraw.ImageDraw, edges: Edges, fill: Colour) -> None:
-    left, top, right, bottom = edges
-    x, lobe = (left + right) / 2, (right - left) / 2
-    canvas.ellipse((left, top, x, top + lobe), fill=fill)
-    canvas.ellipse((x, top, right, top + lobe), fill=fill)
-    shoulder = top + 0.65 * lobe
-    canvas.polygon([(left, shoulder), (right, shoulder), (x, bottom)], fill=fill)
-
-
-def _star(canvas: ImageDraw.ImageDraw, edges: Edges, fill: Colour) -> None:
-    left, top, right, bottom = edges
-    x, y, outer = (left + right) / 2, (top + bottom) / 2, (right - left) / 2
-    tips = []
-    for corner in range(10):
-        radius = outer if corner % 2 == 0 else 0.4 * outer
-        angle = corner * math.pi / 5
-        tips.append((x + radius * math.sin(angle), y - radius * math.cos(angle)))
-    canvas.polygon(tips, fill=fill)
-
-
-_SHAPE_PAINTERS: dict[str, Callable[[ImageDraw.ImageDraw, Edges, Colour], None]] = {
-    "circle": _circle,
-    "square": _square,
-    "triangle": _triangle,
-    "star": _star,
-    "cross": _cross,
-    "ring": _ring,
-    "heart": _heart,
-    "diamond": _diamond,
-}
-SHAPES = tuple(_SHAPE_PAINTERS)

@@ -1,5 +1,6 @@
 """GUI grounding: given a screenshot and an instruction, answer where to click."""
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,16 +8,17 @@ from typing import ClassVar, Literal
 
 from vlmrl.answers.convention import Convention
 from vlmrl.answers.coordinates import BOX, POINT
-from vlmrl.geometry import Box, Point
+from vlmrl.geometry import Box, ImageRecord, Point, Size, Unit
 from vlmrl.rewards import boxes
+from vlmrl.synthetic.drawn_rows import DrawnRows
 from vlmrl.task import Split, Task, metric, reward
 from vlmrl.training.scenes import Scene, SceneKind
 from vlmrl.types import PromptMode, Rollout, Sample, Score
 
-from .drawn_rows import DrawnRows
 from .loaders import load_rows
 from .scenes import draw_scenes
 from .schemas import SCHEMAS
+from .synthetic import Screen, draw_screen
 
 NO_EXTENT = Score(unscorable="a point has no extent; set task.options.answer=box")
 
@@ -39,7 +41,20 @@ class GuiGrounding(Task):
         return load_rows(path, mode=PromptMode(self.mode))
 
     def synthetic(self, split: Split, rows: int, seed: int) -> Sequence[Sample]:
-        return DrawnRows(split, rows, seed, PromptMode(self.mode))
+        return DrawnRows(split, rows, seed, draw_screen, self._row)
+
+    def _row(self, screen: Screen, id_: str) -> Sample:
+        question = random.Random(f"question {screen.seed}").choice(screen.questions())
+        record = ImageRecord(0, Size(*screen.image.size))
+        return Sample(
+            id=id_,
+            images=(screen.image,),
+            records=(record,),
+            question=question.instruction,
+            gold=Box(*question.target.box, record.frame(Unit.ORIGINAL)),
+            mode=PromptMode(self.mode),
+            tags={"platform": screen.device, "kind": "icon" if question.target.kind == "icon" else "text"},
+        )
 
     def scenes(self, seed: int, convention: Convention, kind: SceneKind) -> Iterator[Scene]:
         """Drawn training screens with all their elements and questions, for `vlmrl warmup`."""

@@ -63,11 +63,18 @@ def test_an_instruction_names_exactly_its_target(screen):
         assert named == [question.target]
 
 
+def at_scale_1(screen):
+    width, height = (side // screen.scale for side in screen.image.size)
+    corners = [screen.image.getpixel((x, y)) for x, y in ((0, 0), (0, 10 * screen.scale), (0, 18 * screen.scale))]
+    elements = [(e.label, e.colour, *(edge // screen.scale for edge in e.box)) for e in screen.elements]
+    return str((width, height, corners, elements))
+
+
 def test_a_screen_and_its_double_density_twin_are_in_the_same_split():
     by_content = {}
     for seed in range(4000):
         screen = synthetic.draw_screen(seed, elements=(1, 1))
-        by_content.setdefault(screen.fingerprint, set()).add(screen.split)
+        by_content.setdefault(at_scale_1(screen), set()).add(screen.split)
     assert all(len(splits) == 1 for splits in by_content.values())
 
 
