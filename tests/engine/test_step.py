@@ -335,3 +335,16 @@ def test_what_cannot_be_exact_is_refused(checkpoints: dict[str, Path]) -> None:
     policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
     with pytest.raises(UserError, match=r"reentrant.*use_reentrant.*False"):
         SharedEngine(policy, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [("final_logit_softcapping", 30.0, r"softly.*naive"), ("output_router_logits", True, r"router loss.*false")],
+)
+def test_outputs_that_are_not_the_head_alone_are_refused(
+    checkpoints: dict[str, Path], setting: str, value: object, message: str
+) -> None:
+    policy = load(checkpoints["qwen2_5_vl"])
+    setattr(policy.text_config, setting, value)
+    with pytest.raises(UserError, match=message):
+        SharedEngine(policy, 10_000)

@@ -80,6 +80,7 @@ class SharedEngine(Engine):
             layer for layer, kind in enumerate(self.kinds) if fast_attention and kind == SHARED_KIND
         )
         policy.require_replayable_layers()
+        policy.require_plain_outputs()
         policy.use_attention(IMPLEMENTATION)
 
     def prompt_pass(self, prompts: Sequence[Prompt], again: bool = False) -> SharedState:

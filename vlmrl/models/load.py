@@ -112,6 +112,21 @@ class Policy:
                         'enable it with gradient_checkpointing_kwargs={"use_reentrant": False}'
                     )
 
+    def require_plain_outputs(self) -> None:
+        """Raises UserError for outputs that are not the head's logits alone: a pass that leaves the head out, or runs
+        it on completions only, cannot reproduce them."""
+        text = self.text_config
+        if cap := getattr(text, "final_logit_softcapping", None):
+            raise UserError(
+                f"{self.source} caps its logits softly (final_logit_softcapping={cap}), which a shared prompt does not "
+                "reproduce; use engine.kind=naive"
+            )
+        if getattr(text, "output_router_logits", False):
+            raise UserError(
+                f"{self.source} adds its experts' router loss (output_router_logits), which would count a shared "
+                "prompt once instead of once per completion; set output_router_logits to false in its config.json"
+            )
+
     def use_attention(self, implementation: str) -> None:
         """Switches the language model's attention; the vision tower keeps its own."""
         text = self.text_config
