@@ -54,8 +54,6 @@ def test_the_readmes_commands_run(rows: None) -> None:
     for command in shown:
         steps = SHORTER if command[0] == "train" and "--resume" not in command else []
         limit = ["--limit", "4"] if command[0] == "eval" else []
-        if command[0] == "warmup":
-            continue  # minutes of work; tests/training/test_warmup.py runs it shortened
         assert main([*command, *steps, *limit]) == 0, command
 
 

@@ -57,7 +57,7 @@ class GuiGrounding(Task):
         )
 
     def scenes(self, seed: int, convention: Convention, kind: SceneKind) -> Iterator[Scene]:
-        """Drawn training screens with all their elements and questions, for `vlmrl warmup`."""
+        """Drawn training screens with all their elements and questions, for the embedded model's recipe."""
         return draw_scenes(seed, convention, kind)
 
     @reward(weight=1.0)

@@ -67,7 +67,7 @@ def test_answers_without_loading_anything_heavy(arguments: list[str]) -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "check", "tasks", "report", "warmup"])
+@pytest.mark.parametrize("command", ["train", "eval", "check", "tasks", "report"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
@@ -200,7 +200,7 @@ def test_check_tells_by_its_exit_code(ok: bool, monkeypatch: pytest.MonkeyPatch)
     assert main(["check"]) == (0 if ok else 2)
 
 
-def test_eval_report_and_warmup_hand_over_what_was_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_eval_and_report_hand_over_what_was_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls: Calls = []
 
     def called(*arguments: Any) -> dict[str, Any]:
@@ -209,15 +209,12 @@ def test_eval_report_and_warmup_hand_over_what_was_asked(monkeypatch: pytest.Mon
 
     monkeypatch.setitem(sys.modules, "vlmrl.evaluation.run", SimpleNamespace(evaluate=called))
     monkeypatch.setitem(sys.modules, "vlmrl.report.page", SimpleNamespace(write_report=called))
-    monkeypatch.setitem(sys.modules, "vlmrl.training.warmup", SimpleNamespace(warm_up=called))
     assert main(["eval", "--benchmark", "b", "--data", "rows", "--limit", "5", "--save", "out.jsonl"]) == 0
     config, out = calls.pop()
     assert (config.eval.benchmark, config.data.held_out, config.data.max_rows) == ("b", "rows", 5)
     assert out == Path("out.jsonl")
     assert main(["report", "runs/x"]) == 0
     assert calls.pop() == (Path("runs/x"), None)
-    assert main(["warmup", "--out", "model", "--seed", "2"]) == 0
-    assert calls.pop() == ("gui_grounding", Path("model"), 2)
 
 
 def saved_run(tmp_path: Path) -> Path:

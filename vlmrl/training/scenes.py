@@ -1,4 +1,4 @@
-"""What a synthetic generator knows about a picture: the material of the supervised warm-up (`vlmrl warmup`)."""
+"""What a synthetic generator knows about a picture: the material of the embedded model's recipe (`embedded.py`)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

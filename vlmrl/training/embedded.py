@@ -7,14 +7,17 @@
 
 The last stage is there because the embedded model is where reinforcement learning starts, not where it ends: rewards
 can only teach a model that is sometimes right and sometimes wrong about the same question.
+
+    python -m vlmrl.training.embedded --out FOLDER
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,3 +189,25 @@ def _run_stage(
             console.print(f"{progress}  loss {mean_loss:.3f}  right {mean_accuracy:.1%}")
             next_line = time.monotonic() + SECONDS_BETWEEN_LINES
     return time.process_time() - start
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line of the recipe. Wrong input ends it with one message and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vlmrl.training.embedded",
+        description="Make the embedded model again, from random weights. The same seed gives the same model on the "
+        "same machine.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--task", default="gui_grounding", metavar="NAME", help="whose scenes (default: gui_grounding)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the model")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of weights and scenes (default: 0)")
+    given = parser.parse_args(arguments)
+    try:
+        warm_up(given.task, given.out, given.seed)
+    except UserError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

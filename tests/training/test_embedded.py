@@ -15,8 +15,8 @@ from vlmrl.models.tiny_recipe import build_model, build_processor, build_tokeniz
 from vlmrl.registry import find_task
 from vlmrl.training.conversations import answer_mask, encode_conversations
 from vlmrl.training.dense import NO_WORD, DenseSupervision
+from vlmrl.training.embedded import Recipe, Stage, main, warm_up
 from vlmrl.training.scenes import Region, Scene, SceneKind, Turn
-from vlmrl.training.warmup import Recipe, Stage, warm_up
 
 QUESTION = 'click on "Save"\nAnswer with JSON only: {"point_2d": [x, y]}'
 SCENE = Scene(
@@ -95,3 +95,10 @@ def test_the_recipe_repeats_and_its_folder_loads(tmp_path):
 def test_a_used_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="exists already"):
         warm_up("gui_grounding", tmp_path, seed=0, recipe=SHORT)
+
+
+def test_its_command_names_what_is_wrong(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--out", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "exists already" in capsys.readouterr().err
