@@ -13,7 +13,7 @@ from vlmrl.models.families.qwen3_vl import Qwen3VL
 from vlmrl.models.patch_embedding import use_matrix_product
 from vlmrl.models.tiny_recipe import build_model, build_processor, build_tokenizer
 from vlmrl.registry import find_task
-from vlmrl.training.conversations import answer_mask, encode_conversations
+from vlmrl.training.conversations import answer_mask, encode_scenes
 from vlmrl.training.dense import NO_WORD, DenseSupervision
 from vlmrl.training.embedded import Recipe, Stage, main, warm_up
 from vlmrl.training.scenes import Region, Scene, SceneKind, Turn
@@ -50,7 +50,7 @@ def test_every_drawn_size_reaches_the_model_at_its_logical_size(processor, size)
 
 
 def test_only_answers_and_their_end_of_turn_are_learnt(processor):
-    inputs = encode_conversations(processor, [SCENE])
+    inputs = encode_scenes(processor, [SCENE])
     mask = answer_mask(inputs["input_ids"], processor.tokenizer)
     learnt = processor.tokenizer.decode(inputs["input_ids"][mask])
     assert learnt == "".join(f"{turn.completion}<|im_end|>" for turn in SCENE.turns)
@@ -83,9 +83,9 @@ SHORT = Recipe(corpus_scenes=50, dense=Stage(2, 4, 1e-3), answers=Stage(2, 4, 1e
 
 
 def test_the_recipe_repeats_and_its_folder_loads(tmp_path):
-    first = warm_up("gui_grounding", tmp_path / "first", seed=3, recipe=SHORT)
-    again = warm_up("gui_grounding", tmp_path / "again", seed=3, recipe=SHORT)
-    other = warm_up("gui_grounding", tmp_path / "other", seed=4, recipe=SHORT)
+    first = warm_up(["gui_grounding"], tmp_path / "first", seed=3, recipe=SHORT)
+    again = warm_up(["gui_grounding"], tmp_path / "again", seed=3, recipe=SHORT)
+    other = warm_up(["gui_grounding"], tmp_path / "other", seed=4, recipe=SHORT)
 
     assert first["sha256"] == again["sha256"] != other["sha256"]
     Qwen3VLForConditionalGeneration.from_pretrained(tmp_path / "first")
@@ -94,7 +94,7 @@ def test_the_recipe_repeats_and_its_folder_loads(tmp_path):
 
 def test_a_used_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="exists already"):
-        warm_up("gui_grounding", tmp_path, seed=0, recipe=SHORT)
+        warm_up(["gui_grounding"], tmp_path, seed=0, recipe=SHORT)
 
 
 def test_its_command_names_what_is_wrong(tmp_path, capsys):

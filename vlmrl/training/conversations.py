@@ -2,23 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vlmrl.training.scenes import Scene, Turn
+from vlmrl.models.families.qwen3_vl import Qwen3VL
+from vlmrl.training.scenes import RowTeacher, Scene, Turn
+from vlmrl.types import Prompt, Sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
 ANSWER_START = "<|im_start|>assistant\n"
 ANSWER_END = "<|im_end|>"
+ROWS = 1 << 17
+"""Rows of a task's generator before they come again."""
+WARM_UP_SEEDS = 1 << 20
+"""Generator seeds from here on are the warm-up's."""
 
 
-def encode_conversations(processor: Qwen3VLProcessor, scenes: Iterable[Scene]) -> Mapping[str, Tensor]:
+class Conversations(Protocol):
+    """An endless supply of conversations as model inputs."""
+
+    def batch(self, pictures: int) -> Mapping[str, Tensor]:
+        """Model inputs [B, T] of one conversation about each of so many pictures or clips."""
+        ...
+
+
+class SceneConversations:
+    """Several questions about each drawn scene."""
+
+    def __init__(self, processor: Qwen3VLProcessor, scenes: Iterator[Scene]) -> None:
+        self.processor, self.scenes = processor, scenes
+
+    def batch(self, pictures: int) -> Mapping[str, Tensor]:
+        """Right-padded."""
+        return encode_scenes(self.processor, islice(self.scenes, pictures))
+
+
+class RowConversations:
+    """A task's own synthetic training rows with their gold answers, encoded as for reinforcement learning."""
+
+    def __init__(self, processor: Qwen3VLProcessor, task: RowTeacher, seed: int, scattered: bool) -> None:
+        """`scattered` replaces gold by answers near it."""
+        self.family, self.task = Qwen3VL(processor), task
+        self.rows = task.synthetic("train", ROWS, WARM_UP_SEEDS + seed)
+        self.scattered = scattered
+        self.next = 0
+
+    def turn(self) -> tuple[Sample, Turn]:
+        """The next row with its request and the completion to learn."""
+        convention, row = self.family.convention, self.rows[self.next % ROWS]
+        if self.scattered:
+            row = replace(row, gold=self.task.scattered(row, random.Random(f"scattered {row.id}")))
+        self.next += 1
+        return row, Turn(self.task.request(row, convention), self.task.render(row, convention))
+
+    def batch(self, pictures: int) -> Mapping[str, Tensor]:
+        """Left-padded."""
+        return self.family.collate([self._conversation(*self.turn()) for _ in range(pictures)])
+
+    def _conversation(self, row: Sample, turn: Turn) -> Prompt:
+        """The prompt with its completion behind it."""
+        prompt = self.family.encode(row, turn.request)
+        inputs = self.family.extend(prompt, torch.tensor(self.family.tokenizer(turn.completion + ANSWER_END).input_ids))
+        types = {key: inputs[key][0] for key in self.family.token_inputs}
+        return replace(prompt, token_ids_P=inputs["input_ids"][0], vision={**prompt.vision, **types})
+
+
+def encode_scenes(processor: Qwen3VLProcessor, scenes: Iterable[Scene]) -> Mapping[str, Tensor]:
     """Model inputs of one conversation about each scene, right-padded [B, T]."""
     batch = list(scenes)
     texts = [processor.apply_chat_template(_messages(scene.turns)) for scene in batch]

@@ -31,9 +31,10 @@ from vlmrl.models.families.qwen3_vl import Qwen3VL
 from vlmrl.models.patch_embedding import use_matrix_product
 from vlmrl.models.tiny_recipe import build_model, build_processor, build_tokenizer
 from vlmrl.registry import find_task
-from vlmrl.training.conversations import answer_loss, encode_conversations
+from vlmrl.task import Task
+from vlmrl.training.conversations import Conversations, RowConversations, SceneConversations, answer_loss
 from vlmrl.training.dense import DenseSupervision
-from vlmrl.training.scenes import Scene, SceneKind, SceneSource
+from vlmrl.training.scenes import RowTeacher, Scene, SceneKind, SceneSource
 
 if TYPE_CHECKING:
     from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor
@@ -83,29 +84,34 @@ class Recipe:
 
 EMBEDDED = Recipe()
 """The recipe of the model shipped with vlmrl."""
+TASKS = ("gui_grounding",)
+"""What the model shipped with vlmrl has learnt."""
 
 
-def warm_up(task_name: str, out: Path, seed: int, recipe: Recipe = EMBEDDED) -> dict[str, Any]:
-    """Runs the recipe on a task's scenes and writes a model folder that `from_pretrained` loads.
+def warm_up(task_names: Sequence[str], out: Path, seed: int, recipe: Recipe = EMBEDDED) -> dict[str, Any]:
+    """Runs the recipe on the tasks and writes a model folder that `from_pretrained` loads.
 
-    The same task, seed and recipe give the same weights on the same machine. Returns what was done: the settings, CPU
-    seconds per stage and the SHA-256 of the weights file. Raises UserError if `out` exists or the task draws no scenes.
+    The tower learns from the first task's scenes, the whole model from all tasks in turn. The same tasks, seed and
+    recipe give the same weights on the same machine. Returns what was done: the settings, CPU seconds per stage and the
+    SHA-256 of the weights file. Raises UserError if `out` exists or a task cannot teach.
     """
     if out.exists():
         raise UserError(f"--out {out} exists already; name a new folder, or remove this one")
-    task = find_task(task_name).create({})
-    if not isinstance(task, SceneSource):
-        raise UserError(f"task {task_name} cannot warm a model up: it draws no scenes (add a method `scenes` to it)")
+    tasks = [find_task(name).create({}) for name in task_names]
+    for i, (name, task) in enumerate(zip(task_names, tasks, strict=True)):
+        if not isinstance(task, SceneSource) and (i == 0 or not isinstance(task, RowTeacher)):
+            method = "scenes" if i == 0 else "scattered"
+            raise UserError(f"task {name} cannot teach the embedded model (add a method `{method}` to it)")
     torch.manual_seed(seed)
-    crowded, exact, scattered = (
-        task.scenes(seed, Qwen3VL.convention, kind)
-        for kind in (SceneKind.CROWDED, SceneKind.EXACT, SceneKind.SCATTERED)
-    )
-    corpus = [turn for scene in itertools.islice(exact, recipe.corpus_scenes) for turn in scene.turns]
-    tokenizer = build_tokenizer(text for turn in corpus for text in (turn.request, turn.completion))
+    tokenizer = build_tokenizer(itertools.chain.from_iterable(_corpus(task, seed, recipe) for task in tasks))
     processor = build_processor(tokenizer)
     model = build_model(tokenizer, seed)
     use_matrix_product(model)
+    crowded = tasks[0].scenes(seed, Qwen3VL.convention, SceneKind.CROWDED)  # type: ignore[attr-defined]
+    exact, scattered = (
+        [_conversations(task, processor, seed, kind) for task in tasks]
+        for kind in (SceneKind.EXACT, SceneKind.SCATTERED)
+    )
     seconds = {
         "dense": _train_tower(model, processor, crowded, recipe.dense),
         "answers": _train_answers("answers", model, processor, exact, recipe.answers),
@@ -116,7 +122,7 @@ def warm_up(task_name: str, out: Path, seed: int, recipe: Recipe = EMBEDDED) -> 
     sha256 = hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
     Console(highlight=False).print(f"model {out}\nsha256 {sha256}", soft_wrap=True)
     return {
-        "task": task_name,
+        "tasks": list(task_names),
         "seed": seed,
         "recipe": asdict(recipe),
         "parameters": model.num_parameters(),
@@ -124,6 +130,23 @@ def warm_up(task_name: str, out: Path, seed: int, recipe: Recipe = EMBEDDED) -> 
         "sha256": sha256,
         "folder": str(out),
     }
+
+
+def _corpus(task: Task, seed: int, recipe: Recipe) -> Iterator[str]:
+    """Requests and completions of a task, for the tokenizer."""
+    convention = Qwen3VL.convention
+    if isinstance(task, SceneSource):
+        scenes = itertools.islice(task.scenes(seed, convention, SceneKind.EXACT), recipe.corpus_scenes)
+        return (text for scene in scenes for turn in scene.turns for text in (turn.request, turn.completion))
+    rows = task.synthetic("train", 2 * recipe.corpus_scenes, seed)
+    return (text for row in rows for text in (task.request(row, convention), task.render(row, convention)))
+
+
+def _conversations(task: Task, processor: Qwen3VLProcessor, seed: int, kind: SceneKind) -> Conversations:
+    if isinstance(task, SceneSource):
+        return SceneConversations(processor, task.scenes(seed, Qwen3VL.convention, kind))
+    assert isinstance(task, RowTeacher)
+    return RowConversations(processor, task, seed, kind is SceneKind.SCATTERED)
 
 
 def _train_tower(
@@ -153,12 +176,13 @@ def _train_answers(
     name: str,
     model: Qwen3VLForConditionalGeneration,
     processor: Qwen3VLProcessor,
-    scenes: Iterator[Scene],
+    sources: Sequence[Conversations],
     stage: Stage,
 ) -> float:
+    turns = itertools.cycle(sources)
+
     def loss() -> tuple[Tensor, float]:
-        inputs = encode_conversations(processor, itertools.islice(scenes, stage.pictures))
-        return answer_loss(model, processor.tokenizer, inputs)
+        return answer_loss(model, processor.tokenizer, next(turns).batch(stage.pictures))
 
     return _run_stage(name, stage, model.parameters(), loss)
 
@@ -199,12 +223,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "same machine.",
         allow_abbrev=False,
     )
-    parser.add_argument("--task", default="gui_grounding", metavar="NAME", help="whose scenes (default: gui_grounding)")
+    parser.add_argument(
+        "--tasks", default=",".join(TASKS), metavar="A,B", help=f"what it learns (default: {','.join(TASKS)})"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the model")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of weights and scenes (default: 0)")
     given = parser.parse_args(arguments)
     try:
-        warm_up(given.task, given.out, given.seed)
+        warm_up(given.tasks.split(","), given.out, given.seed)
     except UserError as error:
         parser.error(str(error))
 

@@ -1,6 +1,7 @@
 """What a synthetic generator knows about a picture: the material of the embedded model's recipe (`embedded.py`)."""
 
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, runtime_checkable
@@ -9,6 +10,8 @@ from PIL import Image
 
 from vlmrl.answers.convention import Convention
 from vlmrl.geometry import Box
+from vlmrl.task import Split
+from vlmrl.types import Answer, Sample
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,23 @@ class SceneKind(Enum):
 
 
 @runtime_checkable
+class RowTeacher(Protocol):
+    """A task whose synthetic rows can teach the embedded model."""
+
+    def synthetic(self, split: Split, rows: int, seed: int) -> Sequence[Sample]: ...
+
+    def request(self, sample: Sample, convention: Convention) -> str: ...
+
+    def render(self, sample: Sample, convention: Convention) -> str: ...
+
+    def scattered(self, sample: Sample, rng: random.Random) -> Answer:
+        """An imprecise answer near gold (see `SceneKind.SCATTERED`)."""
+        ...
+
+
+@runtime_checkable
 class SceneSource(Protocol):
-    """A task that can teach a model from random weights."""
+    """A task whose scenes can teach a model from random weights."""
 
     def scenes(self, seed: int, convention: Convention, kind: SceneKind) -> Iterator[Scene]:
         """Endless training scenes with answers in `convention`; none shares its picture with a held-out row."""
