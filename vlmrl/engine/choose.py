@@ -10,8 +10,8 @@ from vlmrl.engine.shared import SharedEngine
 from vlmrl.models.load import Policy
 
 CPU_TOKENS = 16384
-"""Larger passes are no faster (1.01 times the step's CPU time at 65536), smaller ones slower: 1.04 times at 8192, 1.10 at
-4096, 1.38 at 2048, 3.2 at 512 (one core, the embedded model, 64 prompts of 50 tokens, G = 8, medians of 7)."""
+"""Larger passes are no faster (1.01 times the step's CPU time at 65536), smaller ones slower: 1.04 times at 8192, 1.10
+at 4096, 1.38 at 2048, 3.2 at 512 (one core, the embedded model, 64 prompts of 50 tokens, G = 8, medians of 7)."""
 MEMORY_SHARE = 0.6
 """Share of the free GPU memory that activations may take; the rest is for gradients, logits and fragmentation."""
 ACTIVATIONS_PER_LAYER = 34
