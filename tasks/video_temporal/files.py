@@ -50,7 +50,9 @@ def _text_files(folder: Path) -> list[Path]:
         return []
     found = sorted(folder.glob("charades_sta_*.txt"))
     if len(found) > 1:
-        raise UserError(f"data {folder} holds several splits ({', '.join(f.name for f in found)}); name the file to read")
+        raise UserError(
+            f"data {folder} holds several splits ({', '.join(f.name for f in found)}); name the file to read"
+        )
     return found
 
 
@@ -81,7 +83,9 @@ def _captions(videos: Mapping[str, Any], path: Path) -> Iterator[NamedRow]:
     for video, about in videos.items():
         where = f"{path} video {video}"
         if not isinstance(about, dict) or set(about) != {"duration", "timestamps", "sentences"}:
-            raise UserError(f"{where}: expected an object with duration, timestamps and sentences, found {shown(about)}")
+            raise UserError(
+                f"{where}: expected an object with duration, timestamps and sentences, found {shown(about)}"
+            )
         times, sentences = about["timestamps"], about["sentences"]
         if not isinstance(times, list) or not isinstance(sentences, list) or len(times) != len(sentences):
             raise UserError(f"{where}: timestamps and sentences must be lists of one length")

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -47,14 +47,17 @@ class UnusableSpan(UserError):
 class Reading:
     """How rows become samples."""
 
-    clip: VideoFile = VideoFile(Path())
+    clip: VideoFile = field(default_factory=lambda: VideoFile(Path()))
     """Its limits are those of every row's clip."""
     mode: PromptMode = PromptMode.DIRECT
     """For rows that state none."""
     misfits: Misfits = Misfits.REFUSED
 
 
-def load_rows(path: Path, reading: Reading = Reading(), schemas: Sequence[Schema] = SCHEMAS) -> list[Sample]:  # noqa: B008
+PLAIN = Reading()
+
+
+def load_rows(path: Path, reading: Reading = PLAIN, schemas: Sequence[Schema] = SCHEMAS) -> list[Sample]:
     """The rows of a file, or of all files of a folder, in one of `schemas`.
 
     Ids are the file's stem and the row's index counted from 0, unless a row brings its own. Raises UserError naming
@@ -166,7 +169,9 @@ def _require_usable(span: Seconds, clip: Clip, where: str) -> None:
 def _gold(entry: Entry, clip: Clip | None, where: str) -> Answer:
     if clip is not None and entry.spans:
         if len(entry.spans) > MOST_SPANS:
-            raise UserError(f"{where}: {len(entry.spans)} spans, but an answer names {MOST_SPANS} at most; drop the row")
+            raise UserError(
+                f"{where}: {len(entry.spans)} spans, but an answer names {MOST_SPANS} at most; drop the row"
+            )
         if reverse := [(start, end) for start, end in entry.spans if start > end]:
             raise UnusableSpan(f"{where}: the span {reverse[0][0]:g}..{reverse[0][1]:g} s ends before it starts")
         spans = tuple(Span(start, end, clip) for start, end in entry.spans)
@@ -177,8 +182,8 @@ def _gold(entry: Entry, clip: Clip | None, where: str) -> Answer:
         letters = [chr(ord("A") + i) for i in range(len(entry.options))]
         if len(letters) < 2 or entry.answer not in letters:
             raise UserError(
-                f"{where}: the answer {shown(entry.answer)} must be the letter of one of its {len(letters)} options, two "
-                "or more"
+                f"{where}: the answer {shown(entry.answer)} must be the letter of one of its {len(letters)} options "
+                "(two or more)"
             )
         return Choice(entry.answer)
     if entry.kind in ("number", "regression") and as_number(entry.answer) is None:

@@ -1,12 +1,13 @@
 """Reading video files: decord where it is installed and can read the file, PyAV otherwise.
 
-Both give the same frames at the same times. Neither is trusted alone: decord knows no AV1 and reports nonsense times for
-some AVI files, and both are optional (`pip install 'vlmrl[video]'`). A reader is opened for one call and closed with
-it: decord's readers must not be shared between threads or survive a fork.
+Both give the same frames at the same times. Neither is trusted alone: decord knows no AV1 and reports nonsense times
+for some AVI files, and both are optional (`pip install 'vlmrl[video]'`). A reader is opened for one call and closed
+with it: decord's readers must not be shared between threads or survive a fork.
 """
 
 import bisect
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _backends() -> list[tuple[str, Backend]]:
-    installed = [
+    installed: list[tuple[str, Backend]] = [
         (name, backend)
         for module, name, backend in (("decord", "decord", with_decord), ("av", "PyAV", with_pyav))
         if importlib.util.find_spec(module)
@@ -144,14 +145,17 @@ def with_pyav(path: Path) -> Track:
 
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        packets = [p for p in container.demux(stream) if p.pts is not None and not p.is_discard]
+        packets = sorted(
+            (packet.pts, packet.duration or 0, packet.is_keyframe)
+            for packet in container.demux(stream)
+            if packet.pts is not None and not packet.is_discard
+        )
         if not packets or stream.time_base is None:
             raise ValueError("no frame has a time")
-        packets.sort(key=lambda packet: packet.pts)
         tick = float(stream.time_base)
-        ticks = [packet.pts for packet in packets]
-        keys = [packet.pts for packet in packets if packet.is_keyframe]
-        last = (packets[-1].duration or 0) * tick
+    ticks = [pts for pts, _, _ in packets]
+    keys = [pts for pts, _, is_key in packets if is_key]
+    last = packets[-1][1] * tick
 
     def frames(chosen: Sequence[int]) -> list[Image.Image]:
         wanted = [ticks[i] for i in chosen]
@@ -194,7 +198,7 @@ def _upright(frame: Any) -> Image.Image:
 def _track(starts: Sequence[float], last: float, frames: Callable[[Sequence[int]], list[Image.Image]]) -> Track:
     """`last` is how long the last frame is shown; 0 if the file does not say."""
     seconds = [round(start - starts[0], MILLISECONDS) for start in starts]
-    if not all(map(math.isfinite, seconds)) or any(b <= a for a, b in zip(seconds, seconds[1:], strict=False)):
+    if not all(map(math.isfinite, seconds)) or any(b <= a for a, b in itertools.pairwise(seconds)):
         raise ValueError("the times of its frames do not rise")
     interval = seconds[-1] / (len(seconds) - 1) if len(seconds) > 1 else 0.0
     return Track(seconds, round(seconds[-1] + (last if last > 0 else interval), MILLISECONDS), frames)

@@ -3,7 +3,7 @@
 Frames: `fps` per second of the clip, rounded down to an even number, at least 2, at most `max_frames` and at most as
 many as the clip has. They are spread evenly in time from the clip's first frame to its last; of each wanted time the
 nearest frame is taken, with its own time, so that a variable frame rate is no problem. Where a gap leaves one frame the
-nearest to two times it is shown once. (qwen-vl-utils spreads frame numbers instead, which is the same at a constant rate.)
+nearest to two times it is shown once. (qwen-vl-utils spreads frame numbers instead: the same at a constant rate.)
 
 Pixels: frames are shrunk together, never enlarged, until all of them hold at most `max_pixels`; the processor's own
 limits per frame apply after that.
@@ -35,12 +35,12 @@ def open_video(source: Video | VideoFile, where: str) -> Video:
     Raises UserError naming `where` (row and field) for a file that is missing, empty, damaged, truncated, shorter than
     the clip, or that shows fewer than two frames in it, and if no decoder is installed.
     """
-    if isinstance(source, Video):
-        return source
-    try:
-        return _decode(source)
-    except VideoError as error:
-        raise UserError(f"{where}: {error}; replace it or drop the row") from error
+    return source if isinstance(source, Video) else _opened(source, where)[0]
+
+
+def clip_seconds(source: VideoFile, where: str) -> float:
+    """How long a clip is by the frames of its file. Raises UserError as `open_video` does."""
+    return _opened(source, where)[1]
 
 
 def video_seconds(path: Path, where: str) -> float:
@@ -74,29 +74,42 @@ def chosen_frames(seconds: Sequence[float], length: float, fps: float, max_frame
     return list(dict.fromkeys(_nearest(seconds, seconds[0] + i * step) for i in range(count)))
 
 
+def _opened(source: VideoFile, where: str) -> tuple[Video, float]:
+    try:
+        return _decode(source)
+    except VideoError as error:
+        raise UserError(f"{where}: {error}; replace it or drop the row") from error
+
+
+def _end(source: VideoFile, length: float) -> float:
+    return length if source.end is None else source.end
+
+
 @lru_cache(maxsize=KEPT_CLIPS)
-def _decode(source: VideoFile) -> Video:
+def _decode(source: VideoFile) -> tuple[Video, float]:
+    """The frames of a clip and its length in seconds."""
+
     def choose(track: Track) -> list[int]:
-        end = track.length if source.end is None else source.end
+        end = _end(source, track.length)
         if falls_short(track.length, end):
             raise VideoError(f"the clip ends at {end:g} s but video {source.path} at {track.length:g} s")
         inside = [i for i, second in enumerate(track.seconds) if source.start <= second < end]
         if len(inside) < 2:
             raise VideoError(
-                f"video {source.path} shows {len(inside)} frames from {source.start:g} s to {end:g} s where two or more "
-                "are needed"
+                f"video {source.path} shows {len(inside)} frames from {source.start:g} s to {end:g} s; two or more are "
+                "needed"
             )
         length = min(end, track.length) - source.start
         return [
-            inside[i]
-            for i in chosen_frames([track.seconds[i] for i in inside], length, source.fps, source.max_frames)
+            inside[i] for i in chosen_frames([track.seconds[i] for i in inside], length, source.fps, source.max_frames)
         ]
 
-    pictures, seconds, _ = read_frames(source.path, choose)
+    pictures, seconds, whole = read_frames(source.path, choose)
     frames = _shrunk(pictures, source.max_pixels)
     if source.shuffle is not None:
         frames = _reordered(frames, source.shuffle)
-    return Video(frames, tuple(second - source.start for second in seconds))
+    clip = Video(frames, tuple(second - source.start for second in seconds))
+    return clip, min(_end(source, whole), whole) - source.start
 
 
 def _nearest(seconds: Sequence[float], second: float) -> int:

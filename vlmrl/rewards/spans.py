@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from vlmrl.geometry import Span
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from vlmrl.geometry import FrameError, Span
 
 
 def distance_tiou(answer: Span, target: Span) -> float:
@@ -32,28 +35,26 @@ def matched_tiou(answers: Sequence[Span], targets: Sequence[Span]) -> float:
     A span too many or too few costs as much as one that misses, and no target is paid twice. For one answer and one
     target it is their tIoU. 0 without answers; raises ValueError without targets.
     """
-    import numpy as np
-    from scipy.optimize import linear_sum_assignment
-
     if not targets:
         raise ValueError("nothing to match with: a row needs at least one target span")
     if not answers:
         return 0.0
+    if len(answers) == len(targets) == 1:
+        return answers[0].tiou(targets[0])
     overlaps = np.array([[answer.tiou(target) for target in targets] for answer in answers])
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
-    # exact for a perfect match: the mean of n ones is one, whatever the order of summation
     return float(overlaps[rows, columns].sum() / max(len(answers), len(targets)))
 
 
 def set_iou(answers: Sequence[Span], targets: Sequence[Span]) -> float:
     """Seconds in both sets of spans divided by seconds in either; overlapping spans of a set count once.
 
-    Source: VideoChat-R1 (arXiv 2504.06958), the evidence reward of its grounded question answering. Two empty sets score
-    1 there and 0 here: a row's target is never empty.
+    Source: VideoChat-R1 (arXiv 2504.06958), the evidence reward of its grounded question answering. Two empty sets
+    score 1 there and 0 here: a row's target is never empty.
     """
+    if len({span.clip for span in (*answers, *targets)}) > 1:
+        raise FrameError("cannot compare spans of two clips")
     mine, theirs = _merged(answers), _merged(targets)
-    if any(span.clip != target.clip for span in answers for target in targets):
-        raise ValueError("cannot compare spans of two clips")
     both = sum(max(0.0, min(a[1], b[1]) - max(a[0], b[0])) for a in mine for b in theirs)
     either = sum(end - start for start, end in (*mine, *theirs)) - both
     return both / either if either > 0 else 0.0

@@ -1,5 +1,6 @@
 """Rewards of free texts: pure functions in 0..1."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -24,7 +25,7 @@ def rouge_mean(answer: str, target: str) -> float:
         raise ValueError(f"the target {target!r} has no words to compare with")
     scores = [_overlap_f1(given, wanted), _f1(_longest_common(given, wanted), len(given), len(wanted))]
     if len(wanted) > 1:
-        pairs = [list(zip(side, side[1:], strict=False)) for side in (given, wanted)]
+        pairs = [list(itertools.pairwise(side)) for side in (given, wanted)]
         scores.append(_overlap_f1(pairs[0], pairs[1]))
     return sum(scores) / len(scores)
 
