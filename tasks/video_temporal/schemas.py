@@ -160,12 +160,13 @@ def _simple(row: Row, where: str) -> Entry:
         return Entry(media, question, (_times(row["span"], f"{where}, field span"),), window=window)
     if "spans" in row:
         return Entry(media, question, _spans(row["spans"], f"{where}, field spans"), kind="spans", window=window)
-    answer, options, kind = text_field(row, "answer", where), (), row.get("kind", "text")
+    answer, kind = text_field(row, "answer", where).strip(), row.get("kind", "text")
     if "options" in row:
-        options, kind = _texts(row["options"], f"{where}, field options"), "choice"
-    elif kind not in KINDS.values() or kind == "choice":
+        options = _texts(row["options"], f"{where}, field options")
+        return Entry(media, question, answer=answer, kind="choice", options=options, window=window)
+    if kind not in KINDS.values() or kind == "choice":
         raise UserError(f"{where}, field kind: must be number, regression, ocr or text, not {shown(kind)}")
-    return Entry(media, question, answer=answer.strip(), kind=kind, options=options, window=window)
+    return Entry(media, question, answer=answer, kind=kind, window=window)
 
 
 def _spans(value: Any, where: str) -> tuple[Seconds, ...]:

@@ -21,8 +21,8 @@ GRID = 8
 SIDES = (16, 24)
 FRAMES = (6, 8)
 """Fewest and most frames of a clip."""
-SHORTEST = 2
-"""Frames that a shape is visible for at least."""
+LENGTHS = (2, 4)
+"""Fewest and most frames that a shape is visible for: less than the clip, so that no fixed answer is often right."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def draw_clip(seed: int) -> DrawnClip:
 def _appearance(rng: random.Random, size: tuple[int, int], seconds: int) -> Appearance:
     side = rng.choice(SIDES)
     left, top = (GRID * rng.randint(0, (extent - side) // GRID) for extent in size)
-    length = rng.randint(SHORTEST, seconds - 1)
+    length = rng.randint(*LENGTHS)
     start = rng.randint(0, seconds - length)
     edges = (left + 1, top + 1, left + side - 2, top + side - 2)
     return Appearance(rng.choice(SHAPES), rng.choice(list(COLOURS)), edges, start, start + length)

@@ -20,7 +20,6 @@ from vlmrl.answers.attack import Attack
 from vlmrl.answers.convention import Convention
 from vlmrl.types import Choice, Sample, Unparsed
 
-MOST_OPTIONS = len(ascii_uppercase)
 LETTER = re.compile(r"([A-Za-z])\.?|\(([A-Za-z])\)")
 
 
@@ -39,8 +38,8 @@ class ChoiceAnswer(AnswerType):
     """One option of the row."""
 
     def request(self, sample: Sample, convention: Convention) -> str:
-        *others, last = letters(sample)
-        return f"Answer with the letter only: {', '.join(others)} or {last}"
+        names = letters(sample)
+        return f"Answer with the letter only: {', '.join(names[:-1])} or {names[-1]}"
 
     def render(self, sample: Sample, convention: Convention) -> str:
         if not isinstance(sample.gold, Choice):

@@ -64,7 +64,7 @@ def damaged_media(rows: Iterable[Sample], pictures: int | None = None, videos: i
         return None
 
     with ThreadPoolExecutor() as pool:
-        faults = []
+        faults: list[str | None] = []
         for what, fault, found, limit in (
             ("decoding pictures", picture_fault, list(images.values()), pictures),
             ("decoding videos", video_fault, list(clips.values()), videos),
@@ -85,8 +85,8 @@ def misplaced_spans(rows: Iterable[Sample]) -> tuple[list[str], list[str]]:
             inside = 0 <= span.start < span.clip.duration and span.end <= span.clip.duration + OVERHANG
             if not inside or span.length == 0:
                 problems.append(
-                    f"row {row.id}: the span {span.start:g}..{span.end:g} s is not a part of {span.clip}; correct it or "
-                    "drop the row"
+                    f"row {row.id}: the span {span.start:g}..{span.end:g} s is not a part of {span.clip}; correct it "
+                    "or drop the row"
                 )
             elif not span.in_clip:
                 late += 1

@@ -1,9 +1,9 @@
 """`vlmrl check`, and the quick version of it that every training run starts with.
 
-Every picture and video is decoded; every row's gold answer is written in the model's own convention, parsed back and scored by
-the task's real rewards and metrics, and so are completions that must not pay. This catches wrong coordinate frames,
-targets that the model's resolution cannot express, leaks between splits, and rewards that give something for nothing,
-before any GPU time is spent.
+Every picture and video is decoded; every row's gold answer is written in the model's own convention, parsed back and
+scored by the task's real rewards and metrics, and so are completions that must not pay. This catches wrong coordinate
+frames, targets that the model's resolution cannot express, videos of another length than their rows say, leaks between
+splits, and rewards that give something for nothing, before any GPU time is spent.
 """
 
 from collections import Counter
