@@ -21,7 +21,7 @@ GRID = 8
 SIDES = (16, 24)
 FRAMES = (6, 8)
 """Fewest and most frames of a clip."""
-LENGTHS = (2, 4)
+LENGTHS = (1, 3)
 """Fewest and most frames that a shape is visible for: less than the clip, so that no fixed answer is often right."""
 
 

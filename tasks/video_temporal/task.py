@@ -26,7 +26,7 @@ SEVERAL = Score(unscorable="the row asks for several spans, and this reward comp
 NO_QUESTION = Score(unscorable="the row asks for time spans")
 CHOICE_SHARE = 0.2
 """Share of the drawn rows that are multiple-choice questions."""
-SCATTER = 2
+SCATTER = 1
 """Scattered span answers have each end off by up to this many seconds."""
 SCATTERED_CHOICES = 0.4
 """Share of the scattered choices that are replaced by another option."""

@@ -5,8 +5,10 @@
 | a text of up to `LONGEST` characters                    | the text         | Unparsed           |
 | one number: 3, -3.5, +2, 1,250                          | the text         | the number         |
 | several numbers, a unit, words, hexadecimal, 1e5        | the text         | Unparsed           |
-| NaN, Infinity, more than `DIGITS` digits before the dot | the text         | Unparsed           |
-| a longer text                                           | Unparsed         | Unparsed           |
+| NaN, Infinity, more than 12 digits before the dot       | the text         | Unparsed           |
+| a longer text, a <think> or <answer> tag                | Unparsed         | Unparsed           |
+
+Tags are refused because a text is compared word by word: what stands inside thoughts must not count.
 """
 
 import re
@@ -19,7 +21,7 @@ from vlmrl.types import Sample, Text, Unparsed
 
 LONGEST = 2000
 """Characters of the longest answer: a paragraph. Longer ones are loops or essays, and comparing them is slow."""
-DIGITS = 12
+TAG = re.compile(r"</?(think|answer)>")
 NUMBER = re.compile(r"[-+]?([0-9]{1,12}|[0-9]{1,3}(,[0-9]{3}){1,3})(\.[0-9]{1,9})?")
 
 
@@ -42,6 +44,8 @@ class TextAnswer(AnswerType):
 
     def read(self, block: str, sample: Sample, convention: Convention) -> Text | Unparsed:
         """The answer, or why the completion is none (rules in the module's docstring)."""
+        if TAG.search(block):
+            return Unparsed("a <think> or <answer> tag inside the answer")
         return Text(block) if len(block) <= LONGEST else Unparsed(f"longer than {LONGEST} characters")
 
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
