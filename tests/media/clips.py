@@ -17,10 +17,17 @@ def grey(index: int) -> int:
 
 
 def write_clip(
-    path: Path, seconds: Sequence[float], noise: bool = False, codec: str = "h264", start: float = 0
+    path: Path,
+    seconds: Sequence[float],
+    noise: bool = False,
+    corner: bool = False,
+    codec: str = "h264",
+    start: float = 0,
 ) -> Path:
-    """A file whose frame i is shown from `seconds[i]` on; `noise` makes it as large as real ones. Its index comes first,
-    so that a file that is cut off can still be opened."""
+    """A file whose frame i is shown from `seconds[i]` on. Its index comes first, so that it can be opened when cut off.
+
+    `noise` makes the file as large as real ones, `corner` turns the frames' top left corner white.
+    """
     options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
     rng = np.random.default_rng(0)
     with av.open(str(path), "w", options=options) as container:
@@ -30,6 +37,8 @@ def write_clip(
         for i, second in enumerate(seconds):
             shape = (SIZE[1], SIZE[0], 3)
             pixels = rng.integers(0, 255, shape) if noise else np.full(shape, grey(i))
+            if corner:
+                pixels[:12, :16] = 255
             frame = av.VideoFrame.from_ndarray(pixels.astype(np.uint8), format="rgb24")
             frame.pts, frame.time_base = round((start + second) * 1000), MILLISECONDS
             container.mux(stream.encode(frame))

@@ -1,8 +1,9 @@
 """Reading video files: decord where it is installed and can read the file, PyAV otherwise.
 
-Both give the same frames at the same times. Neither is trusted alone: decord knows no AV1 and reports nonsense times
-for some AVI files, and both are optional (`pip install 'vlmrl[video]'`). A reader is opened for one call and closed
-with it: decord's readers must not be shared between threads or survive a fork.
+Both give the same frames at the same times. PyAV reads every file's header and must be installed (`pip install
+'vlmrl[video]'`): decord cannot tell a truncated file from a short one, knows no AV1, reports nonsense times for some
+AVI files and scrambles videos that were filmed upright. A reader is opened for one call and closed with it: decord's
+readers must not be shared between threads or survive a fork.
 """
 
 import bisect
@@ -75,20 +76,14 @@ def read_frames(
 
 
 def stated_seconds(path: Path) -> float:
-    """The length of a video by its header, without decoding it. Raises VideoError."""
+    """The length of a video by its header, or by its frames where the header has none. Raises VideoError."""
     _require_file(path)
-    faults = []
-    for name, read in (("PyAV", _promised_seconds), ("decoding", lambda path: read_frames(path, lambda _: [])[2])):
-        try:
-            seconds = read(path)
-        except VideoError:
-            raise
-        except Exception as error:  # noqa: BLE001  as above
-            faults.append(f"{name}: {_first_line(error)}")
-        else:
-            if seconds:
-                return seconds
-    raise VideoError(f"video {path} cannot be read ({'; '.join(faults)})")
+    _require_pyav()
+    try:
+        stated = _promised_seconds(path)
+    except Exception as error:
+        raise VideoError(f"video {path} cannot be read (PyAV: {_first_line(error)})") from error
+    return stated or read_frames(path, lambda track: [])[2]
 
 
 def _require_file(path: Path) -> None:
@@ -103,20 +98,18 @@ def _first_line(error: Exception) -> str:
 
 
 def _backends() -> list[tuple[str, Backend]]:
-    installed: list[tuple[str, Backend]] = [
-        (name, backend)
-        for module, name, backend in (("decord", "decord", with_decord), ("av", "PyAV", with_pyav))
-        if importlib.util.find_spec(module)
-    ]
-    if not installed:
-        raise VideoError("reading videos needs decord or PyAV: pip install 'vlmrl[video]'")
-    return installed
+    _require_pyav()
+    decord: list[tuple[str, Backend]] = [("decord", with_decord)] if importlib.util.find_spec("decord") else []
+    return [*decord, ("PyAV", with_pyav)]
+
+
+def _require_pyav() -> None:
+    if not importlib.util.find_spec("av"):
+        raise VideoError("reading videos needs PyAV (and uses decord): pip install 'vlmrl[video]'")
 
 
 def _promised_seconds(path: Path) -> float | None:
     """What the header says about the length; None if it does not, or if it counts audio too."""
-    if not importlib.util.find_spec("av"):
-        return None
     import av
 
     with av.open(str(path)) as container:
@@ -129,14 +122,25 @@ def _promised_seconds(path: Path) -> float | None:
 
 
 def with_decord(path: Path) -> Track:
-    """Raises decord's errors, and ValueError for a file whose frame times it does not know."""
+    """Raises decord's errors, and ValueError for a file whose frame times it does not know or that is stored turned."""
     import decord
+
+    if _is_turned(path):
+        raise ValueError("it scrambles frames that are stored turned")
 
     decord.logging.set_level(decord.logging.QUIET)
     reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
     shown = reader.get_frame_timestamp(list(range(len(reader))))
     starts, last_end = shown[:, 0].tolist(), float(shown[-1, 1])
     return _track(starts, last_end - starts[-1], lambda chosen: [Image.fromarray(reader[i].asnumpy()) for i in chosen])
+
+
+def _is_turned(path: Path) -> bool:
+    """Whether the file asks for its frames to be turned, as those of telephones do."""
+    import av
+
+    with av.open(str(path)) as container:
+        return any(frame.rotation for frame in itertools.islice(container.decode(video=0), 1))
 
 
 def with_pyav(path: Path) -> Track:
