@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.media.clips import steady, write_clip
 from vlmrl.checks.run import check
 from vlmrl.config import Config, DataConfig, TaskConfig
 from vlmrl.errors import UserError
@@ -245,15 +246,19 @@ def test_sound_rows_pass_the_check(data: Path) -> None:
 
 
 def test_the_check_decodes_every_video(data: Path) -> None:
+    video = write_clip(data / "videos" / "3DEMO.mp4", steady(8), noise=True)
     train = simple(data)
-    video = data / "videos" / "3DEMO.mp4"
+    assert problems(train) == []
     content = bytearray(video.read_bytes())
-    content[1400:2400] = bytes(1000)
+    middle = len(content) // 2
+    content[middle : middle + 5000] = bytes(reversed(content[middle : middle + 5000]))
     video.write_bytes(content)
+    video = video.rename(video.with_name("damaged.mp4"))
+    train = simple(data, video="damaged.mp4")
     found = problems(train)
     assert found
     assert "row rows-0, video 0: video" in found[0]
-    assert "3DEMO.mp4 cannot be decoded" in found[0]
+    assert "damaged.mp4 cannot be decoded" in found[0]
 
 
 def test_the_check_finds_videos_of_another_length(data: Path) -> None:
