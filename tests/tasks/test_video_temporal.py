@@ -177,7 +177,7 @@ def test_declared_attacks_earn_less_than_gold_and_nothing_unless_they_are_guesse
         ("span", '{"time": [-10, 20]}'),
         ("span", '{"time": [10, 2000]}'),
         ("spans", json.dumps([{"time": [10, 20]}] * 3)),
-        ("spans", json.dumps([{"time": [i, i + 2]} for i in range(0, 60, 2)])),
+        ("spans", json.dumps([{"time": [i, i + 1]} for i in range(60)])),
         ("spans", "[]"),
         ("choice", "A B C D"),
         ("choice", "The answer is not A, C or D, so B"),
@@ -206,6 +206,13 @@ def test_the_whole_clip_earns_its_overlap_only() -> None:
     assert whole.reward == pytest.approx(0.1 + 1 / 6)
     several = scored(video_task(), ROWS["spans"], '{"time": [0, 60]}')
     assert several.scores["tiou"].value == pytest.approx(1 / 6 / 2)
+
+
+def test_a_grid_of_spans_is_paid_less_than_one_honest_span() -> None:
+    grid = json.dumps([{"time": [i, i + 2]} for i in range(0, 60, 2)])
+    score = scored(video_task(), ROWS["spans"], grid).scores["tiou"].value
+    assert score == pytest.approx(2 * 0.2 / 30)
+    assert scored(video_task(), ROWS["spans"], '[{"time": [12, 18]}]').scores["tiou"].value == pytest.approx(0.3)
 
 
 def test_an_answer_in_the_thoughts_is_none() -> None:
