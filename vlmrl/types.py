@@ -111,6 +111,35 @@ class Video:
 
 
 @dataclass(frozen=True)
+class VideoFile:
+    """A clip of a video file, decoded by `vlmrl.media.videos.open_video` whenever a prompt is made of it.
+
+    The same fields always give the same frames, so sampling, update and evaluation see the same clip. Raises ValueError
+    for a clip without length or a limit that leaves no frames.
+    """
+
+    path: Path
+    start: float = 0.0
+    """Where the clip starts, in seconds from the file's first frame."""
+    end: float | None = None
+    """Where the clip ends; None is the end of the file."""
+    fps: float = 2.0
+    """Frames per second that are looked at, unless a limit leaves fewer; 2 in Qwen-VL, Video-R1 and Time-R1."""
+    max_frames: int = 224
+    """Most frames of the clip: as many as fit into `max_pixels` at 12,544 pixels each, as MUSEG's least."""
+    max_pixels: int = 3584 * 28 * 28
+    """Most pixels of all frames together: the budget of VideoChat-R1 and Time-R1."""
+    shuffle: int | None = None
+    """Seed by which the frames change places while their times stay; None keeps them in order."""
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self.end is not None and self.end <= self.start):
+            raise ValueError(f"a clip from {self.start} s to {self.end} s has no length")
+        if self.fps <= 0 or self.max_frames < 2 or self.max_pixels < 1:
+            raise ValueError("a clip needs fps above 0, two frames or more, and pixels")
+
+
+@dataclass(frozen=True)
 class Sample:
     """One row of a data set: pictures, a question, and what a right answer is."""
 
@@ -127,8 +156,8 @@ class Sample:
     mode: PromptMode = PromptMode.DIRECT
     tags: Mapping[str, str] = field(default_factory=dict)
     """What a metric is broken down by, e.g. platform=web, kind=icon."""
-    videos: tuple[Video, ...] = ()
-    """Shown after the pictures."""
+    videos: tuple[Video | VideoFile, ...] = ()
+    """Shown after the pictures: decoded ones, or files that are decoded when the prompt is made."""
     clips: tuple[Clip, ...] = ()
     """One time axis per video."""
     asked_image: int = 0
@@ -142,7 +171,7 @@ class Sample:
         return self.records[self.asked_image]
 
     @property
-    def media(self) -> tuple[Path | bytes | PIL.Image | Video, ...]:
+    def media(self) -> tuple[Path | bytes | PIL.Image | Video | VideoFile, ...]:
         """Pictures, then videos."""
         return (*self.images, *self.videos)
 

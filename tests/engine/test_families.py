@@ -15,6 +15,7 @@ from tests.engine.groups import (
     ragged_completions,
     sample,
 )
+from tests.media.clips import write_clip
 from tests.random_models import FAMILIES, QWEN_FAMILIES
 from vlmrl.config import ModelConfig
 from vlmrl.engine.cache import SlidingLayer, TwoSlotCache
@@ -22,9 +23,10 @@ from vlmrl.engine.naive import NaiveEngine
 from vlmrl.engine.sampling import SamplingSettings
 from vlmrl.engine.shared import SharedEngine
 from vlmrl.errors import UserError
+from vlmrl.media.videos import open_video, shuffled_in_time
 from vlmrl.models.families import Part
 from vlmrl.models.load import Policy, load_policy
-from vlmrl.types import Video
+from vlmrl.types import Video, VideoFile
 
 CPU = torch.device("cpu")
 TILED = [family for family in FAMILIES if family not in QWEN_FAMILIES]
@@ -76,6 +78,22 @@ def test_videos(checkpoints: dict[str, Path], family: str) -> None:
     both = sample([picture(96, 160)], videos=[CLIP, replace(CLIP, frames=CLIP.frames[:3], seconds=(0.0, 2.0, 4.0))])
     prompts = [encode(policy, sample([], videos=[CLIP])), encode(policy, both)]
     assert_engines_agree(policy, prompts, ragged_completions(policy))
+
+
+@pytest.mark.parametrize("family", QWEN_FAMILIES)
+def test_a_video_file_gives_the_prompt_of_its_decoded_frames(
+    checkpoints: dict[str, Path], family: str, tmp_path: Path
+) -> None:
+    policy = load(checkpoints[family], trainable=False)
+    file = VideoFile(write_clip(tmp_path / "clip.mkv", [0, 0.2, 1.1, 1.2, 2.8, 3.5, 4.0]), start=0.1, end=3.9)
+    rows = [sample([], videos=[video]) for video in (file, open_video(file, "row"))]
+    lazy, decoded = (encode(policy, row) for row in rows)
+    assert lazy.token_ids_P.tolist() == decoded.token_ids_P.tolist()
+    assert lazy.vision.keys() == decoded.vision.keys()
+    assert all(torch.equal(lazy.vision[key], decoded.vision[key]) for key in lazy.vision)
+    shuffled = encode(policy, shuffled_in_time(rows[0], seed=1))
+    assert shuffled.token_ids_P.tolist() == lazy.token_ids_P.tolist()
+    assert not torch.equal(shuffled.vision["pixel_values_videos"], lazy.vision["pixel_values_videos"])
 
 
 @pytest.mark.parametrize("family", QWEN_FAMILIES)

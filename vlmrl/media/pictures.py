@@ -15,7 +15,7 @@ from PIL.Image import Transpose
 
 from vlmrl.errors import UserError
 from vlmrl.geometry import Size
-from vlmrl.types import Video
+from vlmrl.types import Video, VideoFile
 
 Picture = Path | bytes | Image.Image
 """A file, an encoded file's content, or a picture already decoded."""
@@ -135,9 +135,17 @@ def _checked(width: int, height: int, source: Picture, where: str) -> Size:
     return Size(width, height)
 
 
-def media_key(source: Picture | Video) -> Path | bytes | int:
+MediaKey = Path | bytes | VideoFile | int
+
+
+def media_key(source: Picture | Video | VideoFile) -> MediaKey:
     """What tells a row's picture or video from another's without opening it: rows that share one share its key.
 
     One in memory is known by its identity, so its key is good for as long as the row is held.
     """
-    return source if isinstance(source, Path | bytes) else id(source)
+    return source if isinstance(source, Path | bytes | VideoFile) else id(source)
+
+
+def split_key(source: Picture | Video | VideoFile) -> MediaKey:
+    """What must not be on both sides of a split: like `media_key`, with all clips of one video file as one."""
+    return source.path if isinstance(source, VideoFile) else media_key(source)

@@ -9,7 +9,7 @@ import torch
 
 from vlmrl.config import DataConfig
 from vlmrl.errors import UserError
-from vlmrl.media.pictures import media_key
+from vlmrl.media.pictures import MediaKey, split_key
 from vlmrl.task import Task
 from vlmrl.types import Sample
 
@@ -64,9 +64,9 @@ def split_rows(task: Task, config: DataConfig, seed: int) -> tuple[Sequence[Samp
 
 
 def _hold_out_pictures(rows: Sequence[Sample], wanted: int) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    by_picture: dict[Path | bytes | int, list[int]] = {}
+    by_picture: dict[MediaKey, list[int]] = {}
     for i, row in enumerate(rows):
-        by_picture.setdefault(media_key(row.media[0]), []).append(i)
+        by_picture.setdefault(split_key(row.media[0]), []).append(i)
     pictures = list(by_picture)
     random.Random(0).shuffle(pictures)
     held: list[int] = []

@@ -16,6 +16,7 @@ from vlmrl.answers.convention import Convention
 from vlmrl.errors import UserError
 from vlmrl.geometry import ImageRecord
 from vlmrl.media.pictures import open_picture
+from vlmrl.media.videos import open_video
 from vlmrl.types import Prompt, Sample, Video
 
 MEDIA_TOKEN_IDS = ("image_token_id", "video_token_id")
@@ -71,7 +72,7 @@ class Family(ABC):
     def encode(self, sample: Sample, request: str) -> Prompt:
         """The prompt of one sample: one call of the processor. `request` is the user's message.
 
-        Raises UserError for a picture that cannot be opened and for videos where the family takes none.
+        Raises UserError for a picture or video that cannot be opened and for videos where the family takes none.
         """
         if sample.videos and not self.takes_videos:
             raise UserError(
@@ -82,14 +83,15 @@ class Family(ABC):
             open_picture(image, f"row {sample.id}, image {record.index}")
             for image, record in zip(sample.images, sample.records, strict=True)
         ]
-        media = [{"type": "image"} for _ in images] + [{"type": "video"} for _ in sample.videos]
+        videos = [open_video(video, f"row {sample.id}, video {i}") for i, video in enumerate(sample.videos)]
+        media = [{"type": "image"} for _ in images] + [{"type": "video"} for _ in videos]
         text = self.processor.apply_chat_template(
             [{"role": "user", "content": [*media, {"type": "text", "text": request}]}],
             add_generation_prompt=True,
             tokenize=False,
             **self.template_options,
         )
-        inputs = self.process(text, images, sample.videos)
+        inputs = self.process(text, images, videos)
         return Prompt(
             sample=replace(sample, records=self.records(sample, inputs)),
             text=text,

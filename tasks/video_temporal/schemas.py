@@ -1,0 +1,255 @@
+"""The published forms of video data, told apart by the file's form and the complete set of a row's keys."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vlmrl.errors import UserError
+from vlmrl.loading.fields import number_list, shown, text_field
+from vlmrl.types import Row
+
+Container = Literal["list", "videos", "lines"]
+"""list: a JSON list or JSON lines; videos: a JSON object of videos; lines: text lines `id start end##sentence`."""
+Seconds = tuple[float, float]
+
+QUESTION = 'When does "{}" happen in the video?'
+"""Annotation files of temporal grounding hold sentences; this makes a question of one."""
+SOLUTION = re.compile(r"\s*<answer>(.*)</answer>\s*", re.DOTALL)
+OPTION = re.compile(r"\s*\(?([A-Z])[.:)]\s*(.*\S)\s*", re.DOTALL)
+KINDS = {
+    "multiple choice": "choice",
+    "numerical": "number",
+    "regression": "regression",
+    "OCR": "ocr",
+    "free-form": "text",
+}
+"""Video-R1's `problem_type` -> the kind of row."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a row of any schema says, before its video is looked for."""
+
+    media: str
+    """Name of the video or picture."""
+    question: str
+    spans: tuple[Seconds, ...] = ()
+    answer: str = ""
+    """A letter, a number or a text, for rows without spans."""
+    kind: str = "span"
+    """span, spans, choice, number, regression, ocr or text."""
+    options: tuple[str, ...] = ()
+    window: tuple[float, float | None] = (0.0, None)
+    """The part of the file that is shown, and that the spans count from."""
+    seconds: float | None = None
+    """Length of the clip, where the row states it."""
+    is_picture: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One published form of a data file."""
+
+    name: str
+    description: str
+    container: Container
+    required: frozenset[str]
+    entry: Callable[[Row, str], Entry]
+    """Reads a row; the text names file and row. Raises UserError."""
+    optional: frozenset[str] = frozenset()
+
+    def matches(self, keys: frozenset[str]) -> bool:
+        """Whether a row with these keys is complete and has none that the schema does not know."""
+        return self.required <= keys <= self.required | self.optional
+
+    def __str__(self) -> str:
+        optional = f" [{', '.join(sorted(self.optional))}]" if self.optional else ""
+        return f"{self.name}: {', '.join(sorted(self.required))}{optional}; {self.description}"
+
+
+def _sentence(row: Row, key: str, where: str) -> str:
+    return QUESTION.format(text_field(row, key, where).strip().removesuffix("."))
+
+
+def _times(value: Any, where: str) -> Seconds:
+    start, end = number_list(value, 2, where)
+    return start, end
+
+
+def _length(row: Row, where: str) -> float:
+    return number_list([row["duration"]], 1, f"{where}, field duration")[0]
+
+
+def _clip(start: Any, end: Any, where: str) -> tuple[float, float | None]:
+    """A part of a file; both ends may be null."""
+    if start is None and end is None:
+        return 0.0, None
+    low, high = number_list([0.0 if start is None else start, end], 2, where)
+    if not 0 <= low < high:
+        raise UserError(f"{where}: the clip from {low:g} s to {high:g} s has no length; correct it or drop the row")
+    return low, high
+
+
+def _moment(row: Row, where: str) -> Entry:
+    return Entry(
+        media=text_field(row, "video", where),
+        question=_sentence(row, "sentence", where),
+        spans=(_times(row["timestamp"], f"{where}, field timestamp"),),
+        seconds=_length(row, where) if "duration" in row else None,
+    )
+
+
+def _time_r1(row: Row, where: str) -> Entry:
+    window = _clip(row.get("video_start"), row.get("video_end"), f"{where}, fields video_start, video_end")
+    moment = _moment(row, where)
+    return Entry(moment.media, moment.question, moment.spans, window=window, seconds=moment.seconds)
+
+
+def _tvgbench(row: Row, where: str) -> Entry:
+    answer = text_field(row, "answer", where)
+    parts = re.fullmatch(r"([0-9.]+)-([0-9.]+)", answer.strip())
+    if parts is None:
+        raise UserError(f'{where}, field answer: must be two times like "13.4-28.1", not {shown(answer)}')
+    return Entry(
+        media=text_field(row, "path", where),
+        question=_sentence(row, "question", where),
+        spans=((float(parts[1]), float(parts[2])),),
+        window=_clip(row["start"], row["end"], f"{where}, fields start, end"),
+        seconds=_length(row, where),
+        tags={"type": text_field(row, "qsemtype", where)},
+    )
+
+
+def _qvhighlights(row: Row, where: str) -> Entry:
+    return Entry(
+        media=text_field(row, "vid", where),
+        question=_sentence(row, "query", where),
+        spans=_spans(row["relevant_windows"], f"{where}, field relevant_windows"),
+        kind="spans",
+        seconds=_length(row, where),
+    )
+
+
+def _video_r1(row: Row, where: str) -> Entry:
+    problem, kind = text_field(row, "problem", where), KINDS.get(row["problem_type"])
+    if kind is None:
+        raise UserError(
+            f"{where}, field problem_type: must be {', '.join(KINDS)}, not {shown(row['problem_type'])}; drop the row"
+        )
+    if row["data_type"] not in ("video", "image"):
+        raise UserError(f"{where}, field data_type: must be video or image, not {shown(row['data_type'])}")
+    solution = SOLUTION.fullmatch(text_field(row, "solution", where))
+    if solution is None:
+        raise UserError(f"{where}, field solution: must be <answer>...</answer>, not {shown(row['solution'])}")
+    return Entry(
+        media=text_field(row, "path", where),
+        question=problem,
+        answer=solution[1].strip(),
+        kind=kind,
+        options=_lettered(row["options"], f"{where}, field options") if kind == "choice" else (),
+        is_picture=row["data_type"] == "image",
+    )
+
+
+def _simple(row: Row, where: str) -> Entry:
+    window = _clip(row.get("start"), row.get("end"), f"{where}, fields start, end")
+    media, question = text_field(row, "video", where), text_field(row, "question", where)
+    if "span" in row:
+        return Entry(media, question, (_times(row["span"], f"{where}, field span"),), window=window)
+    if "spans" in row:
+        return Entry(media, question, _spans(row["spans"], f"{where}, field spans"), kind="spans", window=window)
+    answer, kind = text_field(row, "answer", where).strip(), row.get("kind", "text")
+    if "options" in row:
+        options = _texts(row["options"], f"{where}, field options")
+        return Entry(media, question, answer=answer, kind="choice", options=options, window=window)
+    if kind not in KINDS.values() or kind == "choice":
+        raise UserError(f"{where}, field kind: must be number, regression, ocr or text, not {shown(kind)}")
+    return Entry(media, question, answer=answer, kind=kind, window=window)
+
+
+def _spans(value: Any, where: str) -> tuple[Seconds, ...]:
+    if not isinstance(value, list) or not value:
+        raise UserError(f"{where}: must be a list of [start, end], at least one, not {shown(value)}")
+    return tuple(_times(item, where) for item in value)
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
+        raise UserError(f"{where}: must be a list of texts, not {shown(value)}")
+    return tuple(item.strip() for item in value)
+
+
+def _lettered(value: Any, where: str) -> tuple[str, ...]:
+    """Options that bring their letters: ["A. a dog", "B. a cat"]."""
+    found: Sequence[Any] = [OPTION.fullmatch(text) for text in _texts(value, where)]
+    if not all(found) or [match[1] for match in found] != [chr(ord("A") + i) for i in range(len(found))]:
+        raise UserError(f'{where}: must be lettered in order ("A. ...", "B. ..."), not {shown(value)}')
+    return tuple(match[2] for match in found)
+
+
+CHARADES = Schema(
+    name="charades-txt",
+    description="Charades-STA as published: lines `video start end##sentence`, seconds",
+    container="lines",
+    required=frozenset({"video", "timestamp", "sentence"}),
+    entry=_moment,
+)
+CAPTIONS = Schema(
+    name="captions",
+    description="ActivityNet Captions, and Charades-STA in that form: {video: {duration, timestamps, sentences}}",
+    container="videos",
+    required=frozenset({"video", "duration", "timestamp", "sentence"}),
+    entry=_moment,
+)
+QVHIGHLIGHTS = Schema(
+    name="qvhighlights",
+    description="QVHighlights' highlight_{train,val}_release.jsonl: several windows in seconds",
+    container="list",
+    required=frozenset({"qid", "query", "duration", "vid", "relevant_windows"}),
+    optional=frozenset({"relevant_clip_ids", "saliency_scores"}),
+    entry=_qvhighlights,
+)
+TIME_R1 = Schema(
+    name="time-r1",
+    description="Time-R1's training file: a span in seconds of the clip video_start..video_end",
+    container="list",
+    required=frozenset({"video", "duration", "timestamp", "sentence"}),
+    optional=frozenset({"qid", "video_start", "video_end", "difficulty", "pred"}),
+    entry=_time_r1,
+)
+TVGBENCH = Schema(
+    name="tvgbench",
+    description='TVGBench: an answer "13.4-28.1" in seconds of the clip start..end',
+    container="list",
+    required=frozenset({"path", "question", "answer", "start", "end", "duration", "qsemtype"}),
+    optional=frozenset({"question_type", "source", "dataset_name", "bins"}),
+    entry=_tvgbench,
+)
+VIDEO_R1 = Schema(
+    name="video-r1",
+    description="Video-R1: multiple-choice and open questions about videos and pictures, <answer>...</answer>",
+    container="list",
+    required=frozenset({"problem_id", "problem", "data_type", "problem_type", "options", "solution", "path"}),
+    optional=frozenset({"process", "data_source"}),
+    entry=_video_r1,
+)
+OWN_KEYS = frozenset({"id", "mode", "tags", "start", "end"})
+SIMPLE = tuple(
+    Schema(
+        name=f"simple-{name}",
+        description=description,
+        container="list",
+        required=frozenset({"video", "question"} | keys),
+        optional=OWN_KEYS | more,
+        entry=_simple,
+    )
+    for name, keys, more, description in (
+        ("span", {"span"}, set(), 'your own: {"video": "a.mp4", "question": "...", "span": [start, end]}, seconds'),
+        ("spans", {"spans"}, set(), 'your own: as simple-span, with "spans": [[start, end], ...]'),
+        ("choice", {"options", "answer"}, set(), 'your own: "options": ["a dog", "a cat"], "answer": "B"'),
+        ("open", {"answer"}, {"kind"}, 'your own: "answer": "a dog", or a number with "kind": "number"'),
+    )
+)
+SCHEMAS = (CHARADES, CAPTIONS, QVHIGHLIGHTS, TIME_R1, TVGBENCH, VIDEO_R1, *SIMPLE)
