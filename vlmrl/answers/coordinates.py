@@ -84,7 +84,11 @@ class CoordinateAnswer(AnswerType):
         numbers = self._from_json(block) if convention.notation == "json" else self._from_markup(block, convention)
         if isinstance(numbers, Unparsed):
             return numbers
-        frame = convention.frame(sample.asked)
+        return self.placed(numbers, sample.asked, convention)
+
+    def placed(self, numbers: Sequence[float], record: ImageRecord, convention: Convention) -> Point | Box | Unparsed:
+        """Numbers as the family writes them, on one picture, in its original pixels; or why they are no place on it."""
+        frame = convention.frame(record)
         for i, number in enumerate(numbers):
             limit = (frame.width, frame.height)[i % 2]
             if not 0 <= number <= limit:
@@ -93,7 +97,7 @@ class CoordinateAnswer(AnswerType):
             value = _typed(numbers, frame)
         except FrameError as error:
             return Unparsed(str(error))
-        return value.to(sample.asked.frame(Unit.ORIGINAL))
+        return value.to(record.frame(Unit.ORIGINAL))
 
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
         """Guesses that do not look at the picture, and ways to answer several things at once."""
@@ -150,11 +154,14 @@ class CoordinateAnswer(AnswerType):
             value = value[0]
         if not isinstance(value, dict) or self.key not in value or set(value) - {self.key, "label"}:
             return Unparsed(f'expected an object with the key "{self.key}"')
-        numbers = value[self.key]
-        is_list = isinstance(numbers, list) and len(numbers) == len(self.names)
-        if not is_list or not all(type(n) in (int, float) for n in numbers):
+        return self.numbers(value[self.key])
+
+    def numbers(self, value: Any) -> list[float] | Unparsed:
+        """The numbers that a JSON value holds, which must be a list of this answer's length."""
+        is_list = isinstance(value, list) and len(value) == len(self.names)
+        if not is_list or not all(type(n) in (int, float) for n in value):
             return Unparsed(f'"{self.key}" must be a list of {len(self.names)} numbers')
-        return [float(n) if abs(n) < 1e9 else 1e9 for n in numbers]
+        return [float(n) if abs(n) < 1e9 else 1e9 for n in value]
 
     def _from_markup(self, block: str, convention: Convention) -> list[float] | Unparsed:
         numbers = MARKUP[convention.notation].parse(block, len(self.names))
@@ -165,7 +172,7 @@ class CoordinateAnswer(AnswerType):
         return MARKUP[convention.notation].template(len(values)).format(*values)
 
 
-def _typed(numbers: list[float], frame: Frame) -> Point | Box:
+def _typed(numbers: Sequence[float], frame: Frame) -> Point | Box:
     if len(numbers) == 2:
         x, y = numbers
         return Point(x, y, frame)
