@@ -53,9 +53,12 @@ def data_files(path: Path) -> list[Path]:
     return files
 
 
-def read_rows(path: Path) -> RowFile:
-    """All rows of a file. Raises UserError naming the file and the line or row that cannot be read."""
-    file = _read_parquet(path) if path.suffix == ".parquet" else RowFile(path, _read_json(path))
+def read_rows(path: Path, *, one_object: bool = False) -> RowFile:
+    """All rows of a file. Raises UserError naming the file and the line or row that cannot be read.
+
+    With `one_object`, a .json file may also be a single row, as in data sets with a file per episode.
+    """
+    file = _read_parquet(path) if path.suffix == ".parquet" else RowFile(path, _read_json(path, one_object))
     if not file.rows:
         raise UserError(f"{path} holds no rows: the data set is empty")
     for index, row in enumerate(file.rows):
@@ -64,7 +67,7 @@ def read_rows(path: Path) -> RowFile:
     return file
 
 
-def _read_json(path: Path) -> list[Any]:
+def _read_json(path: Path, one_object: bool) -> list[Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -75,6 +78,8 @@ def _read_json(path: Path) -> list[Any]:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
         return [_parsed(line, f"{path} line {number}") for number, line in lines]
     rows = _parsed(text, str(path))
+    if one_object and isinstance(rows, dict):
+        return [rows]
     if not isinstance(rows, list):
         raise UserError(
             f"{path}: expected a JSON list of rows, found {type(rows).__name__}; if it is no data file, name the "
