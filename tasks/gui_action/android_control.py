@@ -24,8 +24,8 @@ PLACES = {"click": CLICK, "long_press": LONG_PRESS}
 def episode_samples(file: RowFile, shown_: Shown, pictures: PictureFinder) -> Iterator[Sample]:
     """One row per step of every episode.
 
-    The gold action is `check_options`, what the scorer compares with: its `swipe` names the direction of AndroidControl's
-    scroll, while the two points in `action_content` were made up from it and do not agree with it.
+    The gold action is `check_options`, what the scorer compares with: its `swipe` names the direction of
+    AndroidControl's scroll, while the two points in `action_content` were made up from it and do not always agree.
     """
     for index, row in enumerate(file.rows):
         where = f"{file.path} row {index}"

@@ -78,12 +78,11 @@ def _schema_of(file: RowFile, schemas: Sequence[Schema]) -> Schema:
     else:
         keys = Counter(frozenset(row) for row in file.rows).most_common(1)[0][0]
         near = min(schemas, key=lambda s: len(s.required - keys) + len(keys - s.required - s.optional))
-        odd = next(
-            i for i, row in enumerate(file.rows) if not near.required <= set(row) <= near.required | near.optional
-        )
+        known = near.required | near.optional
+        odd = next(i for i, row in enumerate(file.rows) if not near.required <= set(row) <= known)
         where = f"{file.path} row {odd}"
         missing = ", ".join(sorted(near.required - set(file.rows[odd]))) or "none"
-        unknown = ", ".join(sorted(set(file.rows[odd]) - near.required - near.optional)) or "none"
+        unknown = ", ".join(sorted(set(file.rows[odd]) - known)) or "none"
         problem = f"is in no known form (nearest: {near.name}; {where}: missing keys {missing}; unknown keys {unknown})"
     raise UserError("\n  ".join([f"{file.path} {problem}; the forms read here are", *map(str, schemas)]))
 

@@ -65,8 +65,8 @@ def osatlas_step(step: ScoredStep) -> bool:
 
     Source: OS-Copilot/OS-Atlas, eval/eval_scripts/android_control/evaluation_unify.py. The types are equal, and:
     click, long_press: distance of at most 140 where both sides of the picture are 1000, boxes are not looked at.
-    type, open_app: the lines are equal, or their *first words* after the command are, case folded (an F1 of sets with one
-    element each); as the line is `TYPE [text]`, the first word includes the bracket, so "red" is no start of "red hat".
+    type, open_app: the lines are equal, or their *first words* after the command are, case folded (an F1 of sets with
+    one element each); as the line is `TYPE [text]`, that word has a bracket: "red" does not start like "red hat".
     All others: the lines are equal.
     Points are not rounded to whole thousandths here.
     """
@@ -104,9 +104,9 @@ def ac_osatlas(steps: Sequence[ScoredStep]) -> StepScores:
 def ac_guir1(steps: Sequence[ScoredStep]) -> StepScores:
     """GUI-R1: step success is (places hit + texts hit) / (steps with a place + steps with a text).
 
-    Source: ritzz-ai/GUI-R1, guir1/eval/eval_omni.py. The *type of the answer is not looked at* for places and texts, and
-    wait and key presses are in no step success. An answer without a place is at (0, 0), one without a text says "no input
-    text". Every kind of action *without a single hit vanishes* from numerator and denominator of each figure.
+    Source: ritzz-ai/GUI-R1, guir1/eval/eval_omni.py. The *type of the answer is not looked at* for places and texts,
+    and wait and key presses are in no step success. An answer without a place is at (0, 0), one without a text says "no
+    input text". Every kind of action *without a single hit vanishes* from numerator and denominator of each figure.
     A place is hit below 0.14 of the picture's own sides; texts by the F1 of their word sets, at least 0.5, where two
     single words also match if one contains the other. Kinds are counted per data set there; here for the given steps.
     """
@@ -136,12 +136,13 @@ def _guir1_place(step: ScoredStep) -> bool:
 
 def _guir1_text(step: ScoredStep) -> bool:
     answer, gold = step.answer, step.gold
-    said = None if isinstance(answer, Unparsed) else answer.text or answer.direction
+    says = isinstance(answer, Action) and answer.kind in TEXT_KINDS
+    said = answer.text or answer.direction if says else None
     return guir1_f1(said or "no input text", gold.text or gold.direction or "") >= TEXT_THRESHOLD
 
 
 def guir1_f1(first: str, second: str) -> float:
-    """GUI-R1's F1 of two word sets, case folded, brackets removed; 1 for two single words of which one contains the other."""
+    """GUI-R1's F1 of two word sets, case folded, brackets removed; 1 for two single words if one contains the other."""
     one, other = (set(text.replace("[", "").replace("]", "").lower().split()) for text in (first, second))
     if len(one) == len(other) == 1:
         (word,), (second_word,) = one, other
@@ -151,7 +152,7 @@ def guir1_f1(first: str, second: str) -> float:
 
 
 def qwen_type(step: ScoredStep) -> bool:
-    """Whether the Qwen scorer counts a step's type as right: equal, or a click where an app with known icons was opened."""
+    """Whether the Qwen scorer counts a step's type as right: equal, or a click where an app with an icon was opened."""
     if isinstance(step.answer, Unparsed):
         return False
     taps_icon = step.gold.kind == "open_app" and step.answer.kind == "click" and bool(step.candidates)
@@ -162,9 +163,9 @@ def qwen_step(step: ScoredStep) -> bool:
     """Whether the AndroidControl scorer of Qwen2.5-VL and InfiGUI-R1 counts a step as right.
 
     Source: evaluate_android_control_action of the evaluation code that InfiGUI-R1 builds on.
-    click, long_press: in *any* candidate box, each enlarged 1.2 times about its centre, or within 0.04 of the longer side.
-    open_app: as text, or a click that is right by the first icon's centre and the icons' boxes. type, open_app: either
-    text contains the other, case folded, so that one letter is enough. Keys and directions are equal; wait by type.
+    click, long_press: in *any* candidate box, each enlarged 1.2 times about its centre, or within 0.04 of the longer
+    side. type, open_app: either text contains the other, case folded, so that one letter is enough; an app may also be
+    opened by a click on the icon boxes or near the centre of the first. Keys and directions are equal; wait by type.
     Distances are measured in pixels of the resized picture, or of the stored one where it is not resized. An end of the
     task, which the original refuses to score, counts if it is equal.
     """
@@ -209,10 +210,10 @@ def ac_qwen(steps: Sequence[ScoredStep]) -> StepScores:
 def odyssey_step(step: ScoredStep) -> bool:
     """Whether GUI-Odyssey's scorer counts a step as right; the share of such steps is its action matching score (AMS).
 
-    Source: OpenGVLab/GUI-Odyssey, src/eval_mm/GUIOdyssey_action_matching.py. The types are equal (each key is one), and:
-    click, long_press: in the box, edges included, or within 0.14. type: either stripped text contains the other, or their
-    edit similarity is at least 0.5, case kept. swipe: the same direction. An empty text, which is right there, is
-    unparsed here.
+    Source: OpenGVLab/GUI-Odyssey, src/eval_mm/GUIOdyssey_action_matching.py. The types are equal (each key is one):
+    click, long_press: in the box, edges included, or within 0.14. type: either stripped text contains the other, or
+    their edit similarity is at least 0.5, case kept. swipe: the same direction. An empty text, which is right there,
+    is unparsed here.
     """
     gold, answer = step.gold, step.answer
     if isinstance(answer, Unparsed) or _type_name(answer) != _type_name(gold):

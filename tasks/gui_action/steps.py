@@ -131,7 +131,8 @@ def place(kind: ActionKind, numbers: object, unit: Unit, record: ImageRecord, wh
 def candidate(numbers: object, unit: Unit, record: ImageRecord, where: str) -> Box:
     """A box that the data gives for a click. It may reach over the picture's edge, where no answer can be."""
     try:
-        return Box(*number_list(numbers, 4, where), record.frame(unit)).to(record.frame(Unit.ORIGINAL))
+        x1, y1, x2, y2 = number_list(numbers, 4, where)
+        return Box(x1, y1, x2, y2, record.frame(unit)).to(record.frame(Unit.ORIGINAL))
     except FrameError as error:
         raise UserError(f"{where}: {error}; correct the box or drop the row") from error
 

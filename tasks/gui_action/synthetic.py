@@ -1,7 +1,7 @@
 """Drawn screens with a goal that one action serves: an endless supply of GUI steps with exact labels.
 
-A screen is a pure function of an integer seed: one to three coloured shapes on a 8-pixel grid, in one of several themes,
-sizes and scales. Whether the goal asks for a tap or a scroll is decided by what is on it.
+A screen is a pure function of an integer seed: one to three coloured shapes on an 8-pixel grid, in one of several
+themes, sizes and scales. Whether the goal asks for a tap or a scroll is decided by what is on it.
 """
 
 import random

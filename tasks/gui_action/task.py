@@ -79,13 +79,9 @@ class GuiAction(Task):
             x = gold.point.x + rng.uniform(-width, width) / 2
             y = gold.point.y + rng.uniform(-height, height) / 2
             return replace(gold, point=Point(min(max(x, 0.0), frame.width), min(max(y, 0.0), frame.height), frame))
-        others = [
-            kind.action(word or None)
-            for kind in action_space(sample).kinds
-            if kind.argument is not Argument.POINT
-            for word in (kind.words or (() if kind.argument else ("",)))
-        ]
-        return rng.choice([a for a in others if a != gold]) if rng.random() < SCATTERED_WORDS else gold
+        kinds = [kind for kind in action_space(sample).kinds if kind.argument is not Argument.POINT]
+        others = [action for kind in kinds for action in kind.actions() if action != gold]
+        return rng.choice(others) if rng.random() < SCATTERED_WORDS else gold
 
     @reward(weight=0.2)
     def kind(self, answer: Action, sample: Sample, rollout: Rollout) -> float:

@@ -72,6 +72,10 @@ class ActionKind:
         """An action of this kind."""
         return Action(self.name, **{self.argument.name.lower(): argument} if self.argument else {})
 
+    def actions(self) -> tuple[Action, ...]:
+        """Every action of this kind; none where its arguments cannot be listed."""
+        return tuple(map(self.action, self.words)) if self.argument else (self.action(),)
+
     def argument_of(self, action: Action) -> Any:
         return getattr(action, self.argument.name.lower()) if self.argument else None
 
