@@ -46,13 +46,15 @@ def _step(file: RowFile, step: Any, id_: str, where: str, goal: str, pictures: P
     if not isinstance(step, Mapping):
         raise UserError(f"{where}: must be an object with named fields, not {shown(step)}")
     require_keys(step, STEP_KEYS, (), "android-control step", where)
-    name = picture_name(text_field(step, "screenshot", where))
+    name, instruction = picture_name(text_field(step, "screenshot", where)), step["step_instruction"]
+    if not isinstance(instruction, str):
+        raise UserError(f"{where}, field step_instruction: must be a text, not {shown(instruction)}")
     return Step(
         id=id_,
         where=where,
         screenshot=pictures.find(file.path, name, f"{where}, field screenshot"),
         goal=goal,
-        instruction=text_field(step, "step_instruction", where),
+        instruction=instruction.strip() or None,
         space=ANDROID_CONTROL,
         gold=partial(_checked, step["check_options"], where=f"{where}, field check_options"),
     )

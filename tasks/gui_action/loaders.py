@@ -73,11 +73,14 @@ def _schema_of(file: RowFile, schemas: Sequence[Schema]) -> Schema:
     found = [schema for schema in SCHEMAS if schema.matches(file)]
     if found and found[0] in schemas:
         return found[0]
+    readable = [schema for schema in schemas if file.container in schema.containers]
     if found:
         problem = f"is in the form {found[0].name}, which is not read here"
+    elif not readable:
+        problem = f"is a {file.container} file, which is not read here"
     else:
         keys = Counter(frozenset(row) for row in file.rows).most_common(1)[0][0]
-        near = min(schemas, key=lambda s: len(s.required - keys) + len(keys - s.required - s.optional))
+        near = min(readable, key=lambda s: len(s.required - keys) + len(keys - s.required - s.optional))
         known = near.required | near.optional
         odd = next(i for i, row in enumerate(file.rows) if not near.required <= set(row) <= known)
         where = f"{file.path} row {odd}"

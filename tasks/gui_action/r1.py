@@ -1,6 +1,6 @@
 """The training and test rows of UI-R1 and GUI-R1: one step each, with a picture of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,14 +107,14 @@ def _gui_r1_space(row: Row, where: str) -> Any:
     return spaces[row["task_type"]]
 
 
-def _history(row: Row, where: str) -> tuple[str, ...]:
+def _history(row: Row, where: str) -> Sequence[str] | str:
     """The action history as the file words it: one text for all earlier steps."""
     history = row.get("history")
     if history is None:
         return ()
     if not isinstance(history, str):
         raise UserError(f"{where}, field history: must be a text, not {shown(history)}")
-    return () if history.strip().lower() in NO_HISTORY else (history.strip(),)
+    return () if history.strip().lower() in NO_HISTORY else history.strip()
 
 
 def _gui_r1_gold(row: Row, unit: Unit, record: ImageRecord, where: str) -> Gold:

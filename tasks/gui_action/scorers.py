@@ -136,8 +136,7 @@ def _guir1_place(step: ScoredStep) -> bool:
 
 def _guir1_text(step: ScoredStep) -> bool:
     answer, gold = step.answer, step.gold
-    says = isinstance(answer, Action) and answer.kind in TEXT_KINDS
-    said = answer.text or answer.direction if says else None
+    said = answer.text or answer.direction if isinstance(answer, Action) and answer.kind in TEXT_KINDS else None
     return guir1_f1(said or "no input text", gold.text or gold.direction or "") >= TEXT_THRESHOLD
 
 

@@ -68,10 +68,11 @@ class Step:
 def episode(steps: Sequence[Step], shown_: Shown, pictures: PictureFinder) -> list[Sample]:
     """The rows of consecutive steps: each has the ones before it as its history.
 
-    Raises UserError for a step without an instruction at the low level.
+    A step without an instruction of its own (AndroidControl has some) is asked with the goal at the low level too.
+    Raises UserError where no step has one.
     """
-    if shown_.level == "low" and (silent := next((step for step in steps if step.instruction is None), None)):
-        raise UserError(f"{silent.where}: has no instruction of its own; read this data with task.options.level=high")
+    if shown_.level == "low" and all(step.instruction is None for step in steps):
+        raise UserError(f"{steps[0].where}: no step has an instruction; read this data with task.options.level=high")
     done: list[str] = []
     samples = []
     for index, step in enumerate(steps):
@@ -83,9 +84,9 @@ def episode(steps: Sequence[Step], shown_: Shown, pictures: PictureFinder) -> li
 
 
 def single_step(
-    step: Step, done: Sequence[str], before: Sequence[Path | bytes], shown_: Shown, pictures: PictureFinder
+    step: Step, done: Sequence[str] | str, before: Sequence[Path | bytes], shown_: Shown, pictures: PictureFinder
 ) -> Sample:
-    """One row; `done` are the earlier actions in words and `before` the screenshots shown before the current one."""
+    """One row; `done` are the earlier actions in words, or one text about them, and `before` the screenshots shown before the current one."""
     images = (*before, step.screenshot)
     records = tuple(ImageRecord(i, pictures.size(image, step.where)) for i, image in enumerate(images))
     gold = step.gold(records[-1])
@@ -104,11 +105,13 @@ def single_step(
     )
 
 
-def question(goal: str | None, instruction: str | None, done: Sequence[str], shown_: Shown) -> str:
+def question(goal: str | None, instruction: str | None, done: Sequence[str] | str, shown_: Shown) -> str:
     """The goal, what to do now if that is shown, and what was done; a form with only one of the first two asks that."""
     parts = [goal] if goal is not None else []
     if goal is None or (shown_.level == "low" and instruction is not None):
         parts.append(f"This step: {instruction}" if parts else str(instruction))
+    if isinstance(done, str):
+        return "\n".join([*parts, f"Done so far: {done}"])
     kept = list(done)[max(0, len(done) - shown_.history) :]
     if kept:
         first = len(done) - len(kept) + 1
