@@ -86,7 +86,7 @@ def episode(steps: Sequence[Step], shown_: Shown, pictures: PictureFinder) -> li
 def single_step(
     step: Step, done: Sequence[str] | str, before: Sequence[Path | bytes], shown_: Shown, pictures: PictureFinder
 ) -> Sample:
-    """One row; `done` are the earlier actions in words, or one text about them, and `before` the screenshots shown before the current one."""
+    """One row; `done` are the earlier actions in words or one text about them, `before` the screenshots shown first."""
     images = (*before, step.screenshot)
     records = tuple(ImageRecord(i, pictures.size(image, step.where)) for i, image in enumerate(images))
     gold = step.gold(records[-1])

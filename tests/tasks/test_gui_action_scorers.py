@@ -1,0 +1,195 @@
+"""The published scorers on hand-made steps; expected figures follow from the rules in their code."""
+
+import pytest
+
+from vlmrl.geometry import Box, ImageRecord, Point, Size, Unit
+from vlmrl.registry import find_task
+from vlmrl.types import Action, Unparsed
+
+SCORERS = find_task("gui_action").submodule("scorers")
+PICTURE = ImageRecord(0, Size(1080, 2400))
+FRAME = PICTURE.frame(Unit.ORIGINAL)
+NONE = Unparsed("no answer")
+
+
+def click(x: float, y: float, kind: str = "click") -> Action:
+    return Action(kind, point=Point(x, y, FRAME))
+
+
+def typed(text: str) -> Action:
+    return Action("type", text=text)
+
+
+def opened(text: str) -> Action:
+    return Action("open_app", text=text)
+
+
+def scroll(direction: str) -> Action:
+    return Action("scroll", direction=direction)
+
+
+def key(text: str) -> Action:
+    return Action("press_key", text=text)
+
+
+def step(gold: Action, answer: Action | Unparsed, *boxes: tuple[float, float, float, float]) -> object:
+    return SCORERS.ScoredStep(gold, answer, PICTURE, tuple(Box(*box, FRAME) for box in boxes))
+
+
+GOLD = click(540, 1200)
+BOX = (500, 1150, 600, 1250)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "osatlas", "qwen", "odyssey"),
+    [
+        # 151 of 1080 across is 0.1398, 152 is 0.1407; 0.04 of 2400 is 96 pixels
+        (GOLD, click(691, 1200), True, False, True),
+        (GOLD, click(692, 1200), False, False, False),
+        (GOLD, click(540, 1296), True, True, True),
+        (GOLD, click(540, 1297), True, False, True),
+        (GOLD, click(540, 1200, "long_press"), False, False, False),
+        (click(540, 1200, "long_press"), click(540, 1200, "long_press"), True, True, True),
+        (GOLD, NONE, False, False, False),
+        (GOLD, scroll("up"), False, False, False),
+    ],
+)
+def test_places_without_boxes(gold: Action, answer: Action, osatlas: bool, qwen: bool, odyssey: bool) -> None:
+    one = step(gold, answer)
+    assert (SCORERS.osatlas_step(one), SCORERS.qwen_step(one), SCORERS.odyssey_step(one)) == (osatlas, qwen, odyssey)
+
+
+@pytest.mark.parametrize(
+    # enlarged 1.2 times, the box 500..600 reaches from 490 to 610; the far box holds no recorded click
+    ("x", "y", "qwen", "odyssey"),
+    [(610, 1200, True, True), (500, 1260, True, True), (50, 50, True, True), (5, 5, False, False)],
+)
+def test_places_with_boxes(x: float, y: float, qwen: bool, odyssey: bool) -> None:
+    one = step(GOLD, click(x, y), BOX, (20, 20, 60, 60))
+    assert (SCORERS.qwen_step(one), SCORERS.odyssey_step(one)) == (qwen, odyssey)
+
+
+def test_qwen_measures_in_the_resized_picture() -> None:
+    # 1000 x 1000 seen as 500 x 1000: 30 across are 15 there, within 0.04 * 1000 = 40; 80 across are 40, still
+    square = ImageRecord(0, Size(1000, 1000), Size(500, 1000))
+    frame = square.frame(Unit.ORIGINAL)
+    gold = Action("click", point=Point(500, 500, frame))
+    for x, expected in ((580, True), (581, False)):
+        answer = Action("click", point=Point(x, 500, frame))
+        assert SCORERS.qwen_step(SCORERS.ScoredStep(gold, answer, square)) is expected
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "osatlas", "qwen", "odyssey"),
+    [
+        (typed("red hat"), typed("red hat"), True, True, True),
+        (typed("red hat"), typed("Red shoes"), True, False, False),  # one first word; 3 of 9 letters are kept
+        (typed("red hat"), typed("red"), False, True, True),  # first words are "[red" and "[red]"
+        (typed("red hat"), typed("a red hat"), False, True, True),
+        (typed("red hat"), typed("e"), False, True, True),
+        (typed("red hat"), typed("RED HAT"), True, True, False),
+        (typed("red hat"), typed("rod hat"), False, False, True),  # 6 of 7 letters
+        (opened("Clock"), opened("clock"), True, True, False),
+        (opened("Clock"), opened("lock"), False, True, False),
+    ],
+)
+def test_texts(gold: Action, answer: Action, osatlas: bool, qwen: bool, odyssey: bool) -> None:
+    one = step(gold, answer)
+    assert (SCORERS.osatlas_step(one), SCORERS.qwen_step(one), SCORERS.odyssey_step(one)) == (osatlas, qwen, odyssey)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "right"),
+    [
+        (scroll("down"), scroll("down"), True),
+        (scroll("down"), scroll("up"), False),
+        (key("back"), key("back"), True),
+        (key("back"), key("home"), False),
+        (Action("wait"), Action("wait"), True),
+        (Action("wait"), key("back"), False),
+    ],
+)
+def test_actions_without_place_or_free_text(gold: Action, answer: Action, right: bool) -> None:
+    one = step(gold, answer)
+    assert [SCORERS.osatlas_step(one), SCORERS.qwen_step(one), SCORERS.odyssey_step(one)] == [right] * 3
+
+
+def test_qwen_lets_a_click_open_an_app() -> None:
+    icon = step(opened("Clock"), click(540, 1200), BOX)
+    miss, unknown = step(opened("Clock"), click(5, 5), BOX), step(opened("Clock"), click(540, 1200))
+    assert [SCORERS.qwen_type(s) for s in (icon, miss, unknown)] == [True, True, False]
+    assert [SCORERS.qwen_step(s) for s in (icon, miss, unknown)] == [True, False, False]
+    # the click that opened it is among the grounding hits and not among the clicks: 2 hits over 1 click
+    figures = SCORERS.ac_qwen([icon, step(GOLD, GOLD)])
+    assert (figures.type, figures.grounding, figures.step) == (1.0, 2.0, 1.0)
+
+
+STEPS = [
+    step(GOLD, GOLD),
+    step(GOLD, click(5, 5)),
+    step(GOLD, scroll("up")),
+    step(typed("red hat"), typed("red hat")),
+    step(typed("red hat"), NONE),
+    step(scroll("down"), scroll("up")),
+    step(key("back"), key("back")),
+    step(Action("wait"), key("back")),
+]
+
+
+def test_osatlas_figures() -> None:
+    figures = SCORERS.ac_osatlas(STEPS)
+    assert figures.type == 5 / 8
+    assert figures.grounding == 1 / 2  # of the two clicks whose type was right
+    assert figures.step == 3 / 8
+
+
+def test_qwen_figures() -> None:
+    figures = SCORERS.ac_qwen(STEPS)
+    assert (figures.type, figures.grounding, figures.step) == (5 / 8, 1 / 3, 3 / 8)
+
+
+def test_guir1_figures() -> None:
+    figures = SCORERS.ac_guir1(STEPS)
+    assert figures.type == 5 / 7  # wait has no hit and vanishes
+    assert figures.grounding == 1 / 3
+    assert figures.step == (1 + 1) / (3 + 2)  # the scroll has no hit and vanishes; keys and waits never count
+
+
+def test_guir1_never_looks_at_the_type_of_a_right_place_or_text() -> None:
+    pressed = step(GOLD, click(540, 1200, "long_press"))
+    said = step(typed("Clock"), opened("Clock"))
+    figures = SCORERS.ac_guir1([pressed, said])
+    assert (figures.type, figures.grounding, figures.step) == (None, 1.0, 1.0)
+
+
+def test_guir1_takes_no_place_for_the_corner() -> None:
+    corner = step(click(30, 30), NONE)
+    assert SCORERS.ac_guir1([corner]).grounding == 1.0
+    assert SCORERS.ac_guir1([step(GOLD, NONE)]).grounding is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("hat", "hats", 1.0),  # single words, one contains the other
+        ("e", "shoes", 1.0),
+        ("red hat", "hat", 2 / 3),
+        ("red hat hat", "red hat", 1.0),  # sets
+        ("[red] hat", "red hat", 1.0),
+        ("red!", "red hat", 0.0),
+        ("", "hat", 0.0),
+        ("", "", 0.0),
+    ],
+)
+def test_guir1_f1(first: str, second: str, expected: float) -> None:
+    assert SCORERS.guir1_f1(first, second) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["ac_osatlas", "ac_guir1", "ac_qwen"])
+def test_gold_earns_full_marks_and_no_steps_have_no_figure(name: str) -> None:
+    scorer = SCORERS.ANDROID_CONTROL_SCORERS[name]
+    golds = [GOLD, typed("a"), opened("b"), scroll("up"), key("home"), Action("wait")]
+    figures = scorer([step(gold, gold) for gold in golds])
+    assert (figures.type, figures.grounding, figures.step) == (1.0, 1.0, 1.0)
+    empty = scorer([])
+    assert (empty.type, empty.grounding, empty.step) == (None, None, None)
