@@ -132,7 +132,7 @@ def honest_wrong(gold: Action) -> float:
     ("hack", "gold", "text"),
     [
         ("every action at once", "type", '[{"action": "type", "text": "Milk and eggs"}, {"action": "wait"}]'),
-        ("gold twice", "click", '[%s, %s]' % (HIT, HIT)),
+        ("gold twice", "click", f"[{HIT}, {HIT}]"),
         ("a grid of places", "click", '{"action": "click", "point_2d": [[833, 62], [100, 100]]}'),
         ("the centre", "click", '{"action": "click", "point_2d": [500, 500]}'),
         ("an unparsed place taken for (0, 0)", "click", '{"action": "click"}'),
