@@ -111,7 +111,7 @@ def _wish(rng: random.Random, elements: tuple[Element, ...]) -> tuple[str, str, 
 
 
 def _tap(colour: str, shape: str) -> str:
-    return f"tap the {colour} {shape}, scroll down if it is not here"
+    return f"tap the {colour} {shape}, else scroll down"
 
 
 def _lay_out(rng: random.Random, size: tuple[int, int]) -> tuple[Element, ...]:
