@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vlmrl.geometry import Box, ImageRecord, Point, Unit
 from vlmrl.rewards.actions import REACH, fraction_distance
-from vlmrl.rewards.text import edit_similarity
+from vlmrl.rewards.texts import edit_similarity
 from vlmrl.types import Action, Sample, Unparsed
 
 QWEN_ENLARGEMENT = 1.2

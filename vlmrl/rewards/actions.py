@@ -3,7 +3,7 @@
 from math import hypot
 
 from vlmrl.geometry import Box, Point
-from vlmrl.rewards.text import same_text, text_agreement
+from vlmrl.rewards.texts import same_text, text_agreement
 from vlmrl.types import Action
 
 REACH = 0.14

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
@@ -40,6 +41,42 @@ def word_accuracy(answer: str, target: str) -> float:
     if not wanted:
         raise ValueError("the target has no words to compare with")
     return max(0.0, 1 - _edits(given, wanted) / len(wanted))
+
+
+def normalised(text: str) -> str:
+    """Unicode-compatible form, case and runs of white space folded. Punctuation stays: -5 is not 5."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def same_text(first: str, second: str) -> bool:
+    """Whether two texts are equal once normalised. Equality, not containment: a letter is in almost any text."""
+    return normalised(first) == normalised(second)
+
+
+def word_f1(first: str, second: str) -> float:
+    """F1 of the two bags of words; equality where neither text has a word. Symmetric.
+
+    A word counts as often as it occurs, as in SQuAD's scorer, so that repeating one pays nothing. GUI-R1 and OS-Atlas
+    compare sets instead.
+    """
+    one, other = words(normalised(first)), words(normalised(second))
+    return _overlap_f1(one, other) if one or other else float(same_text(first, second))
+
+
+def edit_similarity(first: str, second: str) -> float:
+    """1 - (Levenshtein distance) / (length of the longer text), of the texts as they are; 1 for equal ones. Symmetric.
+
+    The ANLS family of scores thresholds it at 0.5 (GUI-Odyssey, DocVQA). Costs the product of the lengths.
+    """
+    return 1.0 if first == second else 1 - _edits(first, second) / max(len(first), len(second))
+
+
+def text_agreement(first: str, second: str) -> float:
+    """The smaller of word F1 and edit similarity of the normalised texts: graded, and 1 only for the same text.
+
+    Word F1 alone calls "50%" and "50" the same, and does not see the order of words. Symmetric.
+    """
+    return min(word_f1(first, second), edit_similarity(normalised(first), normalised(second)))
 
 
 def _overlap_f1(given: Sequence[Hashable], wanted: Sequence[Hashable]) -> float:

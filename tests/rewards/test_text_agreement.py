@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmrl.rewards.text import edit_similarity, same_text, text_agreement, word_f1
+from vlmrl.rewards.texts import edit_similarity, same_text, text_agreement, word_f1
 
 texts = st.text(max_size=20)
 
