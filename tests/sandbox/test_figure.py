@@ -325,7 +325,7 @@ def a_figure() -> dict[str, Any]:
         x_scale="linear", y_scale="log", colorbar=False, legend=False, grid_lines=True, elements=[element],
     )  # fmt: skip
     text = dict(role="title", text="t", axes=0, x=0.5, y=0.5, points=10, color="#000000")
-    return dict(inches=[1, 1], size=[2, 1], axes=[axes], texts=[text], complete=True)
+    return dict(inches=[1, 1], size=[2, 1], axes=[axes], texts=[text], complete=True, figures=1)
 
 
 PIXELS = bytes(6)

@@ -1,0 +1,198 @@
+"""How far the figures of two scripts agree: ChartMimic's four low-level scores, and the data.
+
+The four follow ChartMimic (arXiv 2406.09961, `chart2code/utils/evaluator`): each is an F1. What differs, so that every
+gold figure scores 1 against itself and no order of rows matters:
+
+- Where neither figure has any text (place in a grid, plotting call, colour), the score is 1; there it is 0, or for
+  types whatever the pair before had scored.
+- Colours are assigned by the Hungarian method; there all permutations are tried, and to make that bearable figures with
+  more than 10 colours lose those that look alike.
+- Facts come from the figure after a script that ran to its end; there a script that raises still scores what it drew
+  before, and everything after the first `savefig` or `show` is cut off.
+- Tick labels of a third axis are no text either, and graphs are laid out like other charts (there every axes of a file
+  named graph counts as one cell).
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from vlmrl.rewards.colors import color_similarity
+from vlmrl.sandbox.figure import Axes, Element, Figure
+
+TICKS = frozenset({"xtick", "ytick", "ztick", "xoffset", "yoffset", "zoffset"})
+"""Roles of texts that ChartMimic takes away before it reads a figure's texts."""
+REACH = 0.25
+"""Error at which a number earns nothing, as a share of the range of gold's numbers. Values read off a chart are mostly
+within a few hundredths; at a quarter of the range even the order of bars is often lost."""
+LINES = ("line",)
+"""Kinds compared as curves where x rises: how many samples a curve has cannot be seen."""
+UNORDERED = ("bars", "points")
+"""Kinds whose items look the same in any order; they are sorted before they are compared."""
+
+
+def is_blank(figure: Figure) -> bool:
+    """Whether nothing is plotted: no axes, or only texts and empty axes."""
+    return not any(axes.elements for axes in figure.axes)
+
+
+def text_f1(answer: Figure, gold: Figure) -> float:
+    """F1 of the multisets of strings, line by line as a renderer draws them; without ticks and wherever they are."""
+    return _multiset_f1(_texts(answer), _texts(gold))
+
+
+def layout_f1(answer: Figure, gold: Figure) -> float:
+    """F1 of the multisets of the axes' places in their grids (rows, columns, first and last row and column); axes
+    placed by hand do not count."""
+    return _multiset_f1(*(Counter(axes.grid for axes in figure.axes if axes.grid) for figure in (answer, gold)))
+
+
+def type_f1(answer: Figure, gold: Figure) -> float:
+    """F1 of how often each plotting function was called; only outermost calls count."""
+    return _multiset_f1(_calls(answer), _calls(gold))
+
+
+def color_f1(answer: Figure, gold: Figure) -> float:
+    """F1 of the colours and colormaps per plotting function; a pair counts `color_similarity`, 0 across functions."""
+    mine, target = _colors(answer), _colors(gold)
+    matched = 0.0
+    for call in mine.keys() & target.keys():
+        matched += _matched([[color_similarity(a, b) for b in target[call]] for a in mine[call]])
+    return _f1(matched, sum(map(len, mine.values())), sum(map(len, target.values())))
+
+
+def low_level(answer: Figure, gold: Figure) -> float:
+    """ChartMimic's low-level score: the mean of the four, in 0..1."""
+    return sum(score(answer, gold) for score in (text_f1, layout_f1, type_f1, color_f1)) / 4
+
+
+def data_agreement(answer: Figure, gold: Figure) -> float | None:
+    """How far the numbers agree, 0..1; None if gold has none that can be read (surfaces, photographs).
+
+    Elements of one kind in axes of one index are matched one to one (Hungarian) by their agreement; the sum is divided
+    by the larger number of elements, so that neither missing nor surplus ones pay. Two elements agree by the mean over
+    their items of the product over their series of max(0, 1 - |a - g| / (REACH * range)), range being that of gold's
+    numbers in the series (their size where all are equal), again divided by the larger number of items. Lines whose x
+    rises are compared as curves: each at the other's x, linearly between its own points, and the mean of both ways.
+    """
+    mine, target = _data(answer), _data(gold)
+    if not target:
+        return None
+    matched = 0.0
+    for place in mine.keys() & target.keys():
+        matched += _matched([[_element_agreement(a, g) for g in target[place]] for a in mine[place]])
+    return matched / max(sum(map(len, mine.values())), sum(map(len, target.values())))
+
+
+def _texts(figure: Figure) -> Counter[str]:
+    shown = (text.text for text in figure.texts if text.role not in TICKS)
+    return Counter(line for text in shown for line in text.split("\n") if line.strip())
+
+
+def _calls(figure: Figure) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for axes in figure.axes:
+        counts.update(axes.calls())
+    return counts
+
+
+def _colors(figure: Figure) -> dict[str, list[str]]:
+    """Distinct colours and colormaps of each plotting function."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for axes in figure.axes:
+        for element in axes.elements:
+            if element.call:
+                found[element.call] |= dict.fromkeys([element.colormap] if element.colormap else element.colors)
+    return {call: list(colors) for call, colors in found.items() if colors}
+
+
+def _multiset_f1(answer: Counter[Any], gold: Counter[Any]) -> float:
+    return _f1((answer & gold).total(), answer.total(), gold.total())
+
+
+def _f1(matched: float, answered: int, gold: int) -> float:
+    """2 P R / (P + R) with P = matched / answered and R = matched / gold; 1 if there is nothing on either side."""
+    return 2 * matched / (answered + gold) if answered + gold else 1.0
+
+
+def _matched(similarity: Sequence[Sequence[float]]) -> float:
+    """Sum of the best one-to-one assignment."""
+    matrix = np.asarray(similarity)
+    return float(matrix[linear_sum_assignment(matrix, maximize=True)].sum())
+
+
+def _data(figure: Figure) -> dict[Hashable, list[Element]]:
+    """Elements with numbers, by the index of their axes and their kind. A colorbar repeats its chart's colours."""
+    found: dict[Hashable, list[Element]] = defaultdict(list)
+    for index, axes in enumerate(figure.axes):
+        for element in _plotted(axes):
+            found[index, element.kind].append(element)
+    return found
+
+
+def _plotted(axes: Axes) -> list[Element]:
+    return [] if axes.colorbar else [element for element in axes.elements if any(element.series.values())]
+
+
+def _element_agreement(answer: Element, gold: Element) -> float:
+    mine, target = _columns(answer), _columns(gold)
+    if answer.shape != gold.shape or mine.keys() != target.keys():
+        return 0.0
+    if gold.kind in LINES and set(target) == {"x", "y"} and _rises(mine["x"]) and _rises(target["x"]):
+        return _curve_agreement(mine, target)
+    if gold.kind in UNORDERED:
+        mine, target = _sorted(mine), _sorted(target)
+    lengths = {len(values) for values in (*mine.values(), *target.values())}
+    common = min(lengths)
+    product = np.ones(common)
+    for name, values in target.items():
+        product *= _number_agreement(mine[name][:common], values[:common], values)
+    return float(product.sum() / max(lengths))
+
+
+def _columns(element: Element) -> dict[str, Any]:
+    """Its series as arrays, without the empty ones and without gaps in any of them."""
+    series = {name: np.asarray(values, dtype=float) for name, values in element.series.items() if values}
+    if len({len(values) for values in series.values()}) != 1:
+        return series
+    whole = np.all([np.isfinite(values) for values in series.values()], axis=0)
+    return {name: values[whole] for name, values in series.items()}
+
+
+def _sorted(series: Mapping[str, Any]) -> dict[str, Any]:
+    if len({len(values) for values in series.values()}) != 1:
+        return dict(series)
+    order = np.lexsort(list(series.values())[::-1])
+    return {name: values[order] for name, values in series.items()}
+
+
+def _rises(values: Any) -> bool:
+    return len(values) > 1 and bool(np.all(np.diff(values) > 0))
+
+
+def _curve_agreement(answer: Mapping[str, Any], gold: Mapping[str, Any]) -> float:
+    span = _scale(gold["x"])
+    ways = []
+    for here, there in ((gold, answer), (answer, gold)):
+        between = np.interp(here["x"], there["x"], there["y"])
+        outside = np.maximum(there["x"][0] - here["x"], here["x"] - there["x"][-1]).clip(min=0)
+        inside = np.maximum(0, 1 - outside / (REACH * span))
+        ways.append(float((_number_agreement(between, here["y"], gold["y"]) * inside).mean()))
+    return sum(ways) / 2
+
+
+def _number_agreement(answer: Any, gold: Any, all_gold: Any) -> Any:
+    wrong = ~(np.isfinite(answer) & np.isfinite(gold))
+    close = np.maximum(0, 1 - np.abs(answer - gold) / (REACH * _scale(all_gold)))
+    return np.where(wrong, 0.0, close)
+
+
+def _scale(gold: Any) -> float:
+    """The range of gold's numbers; their size where all are equal, and 1 where all are 0."""
+    finite = gold[np.isfinite(gold)]
+    if not len(finite):
+        return 1.0
+    return float(np.ptp(finite) or abs(finite[0]) or 1.0)

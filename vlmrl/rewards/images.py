@@ -1,0 +1,72 @@
+"""Similarity of two pictures of charts, without a model's weights."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image as PIL
+from scipy.ndimage import gaussian_filter
+
+SIDE = 256
+"""Longer side (pixels) of the canvas both pictures are compared on: the text of a figure of usual size is still a
+texture of its own there, and a comparison takes milliseconds."""
+SIGMA, TRUNCATE = 1.5, 3.5
+"""The 11 x 11 Gaussian window of Wang et al. 2004 (SSIM)."""
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+"""Their constants for values of 0..255."""
+CONTRAST = 32
+"""Levels (of 255) by which a channel must differ from the background for a pixel to be foreground; antialiasing and
+compression stay below."""
+
+
+def image_similarity(answer: PIL.Image, gold: PIL.Image) -> float:
+    """1 for equal pictures, 0 for a blank canvas, or anything no better than one.
+
+    Both pictures are scaled to the gold picture's proportions, longer side `SIDE`. With
+    s(p) = (SSIM(p, gold) + IoU of the foregrounds of p and gold) / 2 the value is
+    max(0, (s(answer) - s(blank)) / (1 - s(blank))), where blank is a canvas of gold's background colour. The blank
+    canvas is taken off because charts are mostly background, so that plain SSIM pays for a white picture.
+    """
+    scale = SIDE / max(gold.size)
+    size = (max(1, round(gold.width * scale)), max(1, round(gold.height * scale)))
+    mine, target = (np.asarray(picture.convert("RGB").resize(size, PIL.Resampling.BOX)) for picture in (answer, gold))
+    blank = np.broadcast_to(_background(target), target.shape)
+    floor = _raw(blank, target)
+    if floor >= 1:  # gold is blank itself
+        return float(np.array_equal(mine, target))
+    return float(np.clip((_raw(mine, target) - floor) / (1 - floor), 0, 1))
+
+
+def ssim(first: Any, second: Any) -> float:
+    """Mean structural similarity (Wang et al. 2004) of two height x width x channels arrays of levels 0..255, each
+    channel by itself. In [-1, 1]."""
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+
+    def mean(values: Any) -> Any:
+        return gaussian_filter(values, SIGMA, truncate=TRUNCATE, axes=(0, 1))
+
+    mx, my = mean(x), mean(y)
+    vx, vy, cov = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
+    similar = (2 * mx * my + C1) * (2 * cov + C2) / ((mx * mx + my * my + C1) * (vx + vy + C2))
+    return float(similar.mean())
+
+
+def foreground_iou(first: Any, second: Any) -> float:
+    """Overlap of what is not background in two arrays of one size; 1 if neither has any."""
+    a, b = _foreground(first), _foreground(second)
+    union = np.count_nonzero(a | b)
+    return float(np.count_nonzero(a & b) / union) if union else 1.0
+
+
+def _raw(picture: Any, target: Any) -> float:
+    return (ssim(picture, target) + foreground_iou(picture, target)) / 2
+
+
+def _background(picture: Any) -> Any:
+    """The most frequent colour of the border."""
+    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    colors, counts = np.unique(border, axis=0, return_counts=True)
+    return colors[counts.argmax()]
+
+
+def _foreground(picture: Any) -> Any:
+    return np.abs(picture.astype(np.int16) - _background(picture)).max(axis=2) > CONTRAST
