@@ -22,8 +22,9 @@ FEWEST, MOST = 2, 4
 LARGEST = 9
 DPI = 20
 """The default figure of 6.4 x 4.8 inches has 128 x 96 pixels at it: what the embedded model sees."""
-PREAMBLE = "import matplotlib.pyplot as plt\nplt.axis([0, 5, 0, 10])\n"
-"""Runs before the answer and before gold. The fixed axes make values readable where tick labels are not."""
+PREAMBLE = "import matplotlib.pyplot as plt\nplt.axis([0, 5, 0, 10])\nplt.axis('off')\n"
+"""Runs before the answer and before gold. The stated limits make values readable where tick labels would not be; ticks
+that are not drawn cost no time either."""
 QUESTION = "Continue this script so that it draws the chart:\n" + PREAMBLE.strip()
 
 
@@ -64,6 +65,7 @@ class Chart:
             canvas = FigureCanvasAgg(figure)
             axes = figure.add_subplot()
             axes.axis((0, 5, 0, 10))
+            axes.axis("off")
             getattr(axes, self.kind)(self.positions, self.values, color=self.colour)
             if self.title:
                 axes.set_title(self.title)

@@ -15,6 +15,7 @@ gold figure scores 1 against itself and no order of rows matters:
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ from vlmrl.sandbox.figure import Axes, Element, Figure
 TICKS = frozenset({"xtick", "ytick", "ztick", "xoffset", "yoffset", "zoffset"})
 """Roles of texts that ChartMimic takes away before it reads a figure's texts."""
 REACH = 0.25
-"""Error at which a number earns nothing, as a share of the range of gold's numbers. Values read off a chart are mostly
-within a few hundredths; at a quarter of the range even the order of bars is often lost."""
+"""Error at which a number earns nothing, as a share of the axis it is read from. Values read off a chart are mostly
+within a few hundredths of an axis; at a quarter of it even the order of bars is often lost."""
 LINES = ("line",)
 """Kinds compared as curves where x rises: how many samples a curve has cannot be seen."""
 UNORDERED = ("bars", "points")
@@ -74,9 +75,10 @@ def data_agreement(answer: Figure, gold: Figure) -> float | None:
 
     Elements of one kind in axes of one index are matched one to one (Hungarian) by their agreement; the sum is divided
     by the larger number of elements, so that neither missing nor surplus ones pay. Two elements agree by the mean over
-    their items of the product over their series of max(0, 1 - |a - g| / (REACH * range)), range being that of gold's
-    numbers in the series (their size where all are equal), again divided by the larger number of items. Lines whose x
-    rises are compared as curves: each at the other's x, linearly between its own points, and the mean of both ways.
+    their items of the product over their series of max(0, 1 - |a - g| / (REACH * span)), again divided by the larger
+    number of items. The span is gold's axis (on logarithmic axes everything is in decades), and for series that belong
+    to no axis (shares, levels, values of cells) the range of gold's numbers. Lines whose x rises are compared as
+    curves: each at the other's x, linearly between its own points, and the mean of both ways.
     """
     mine, target = _data(answer), _data(gold)
     if not target:
@@ -124,75 +126,98 @@ def _matched(similarity: Sequence[Sequence[float]]) -> float:
     return float(matrix[linear_sum_assignment(matrix, maximize=True)].sum())
 
 
-def _data(figure: Figure) -> dict[Hashable, list[Element]]:
-    """Elements with numbers, by the index of their axes and their kind. A colorbar repeats its chart's colours."""
-    found: dict[Hashable, list[Element]] = defaultdict(list)
+@dataclass(frozen=True)
+class _Numbers:
+    """An element's series in the units of its axes, and the span that errors in each are measured by."""
+
+    kind: str
+    shape: tuple[int, int] | None
+    series: Mapping[str, Any]
+    spans: Mapping[str, float]
+
+
+def _data(figure: Figure) -> dict[Hashable, list[_Numbers]]:
+    """Elements with numbers, by the index of their axes and their kind. A colorbar only repeats its chart's colours."""
+    found: dict[Hashable, list[_Numbers]] = defaultdict(list)
     for index, axes in enumerate(figure.axes):
-        for element in _plotted(axes):
-            found[index, element.kind].append(element)
+        for element in () if axes.colorbar else axes.elements:
+            if any(element.series.values()):
+                found[index, element.kind].append(_numbers(element, axes))
     return found
 
 
-def _plotted(axes: Axes) -> list[Element]:
-    return [] if axes.colorbar else [element for element in axes.elements if any(element.series.values())]
+def _numbers(element: Element, axes: Axes) -> _Numbers:
+    series, spans = {}, {}
+    for name, values in element.series.items():
+        if not values:
+            continue
+        numbers, limits = np.asarray(values, dtype=float), None
+        axis = _axis(name, element)
+        if axis:
+            limits, scale = (axes.x_limits, axes.x_scale) if axis == "x" else (axes.y_limits, axes.y_scale)
+            if scale == "log" and name in ("x", "y", "position", "length"):
+                numbers, limits = _decades(numbers), tuple(_decades(np.asarray(limits)))
+        series[name], spans[name] = numbers, _span(numbers, limits)
+    if len({len(numbers) for numbers in series.values()}) == 1:
+        whole = np.all([np.isfinite(numbers) for numbers in series.values()], axis=0)
+        order = np.flatnonzero(whole)
+        if element.kind in UNORDERED:
+            order = order[np.lexsort([numbers[order] for numbers in reversed(series.values())])]
+        series = {name: numbers[order] for name, numbers in series.items()}
+    return _Numbers(element.kind, element.shape, series, spans)
 
 
-def _element_agreement(answer: Element, gold: Element) -> float:
-    mine, target = _columns(answer), _columns(gold)
+def _axis(series: str, element: Element) -> str | None:
+    """Which axis a series is read from."""
+    along, across = ("y", "x") if element.orientation == "horizontal" else ("x", "y")
+    bars = {"position": along, "thickness": along, "length": across, "base": across}
+    return bars.get(series) if element.kind == "bars" else series if series in ("x", "y") else None
+
+
+def _decades(numbers: Any) -> Any:
+    """Logarithms to base 10; nan where there is none."""
+    return np.log10(np.where(numbers > 0, numbers, np.nan))
+
+
+def _span(numbers: Any, limits: tuple[float, ...] | None) -> float:
+    """Length of the axis; without one the range of the numbers, or their size where all are equal, or 1."""
+    finite = numbers[np.isfinite(numbers)]
+    axis = abs(limits[1] - limits[0]) if limits else 0.0
+    if np.isfinite(axis) and axis > 0:
+        return float(axis)
+    return float(np.ptp(finite) or abs(finite[0]) or 1.0) if len(finite) else 1.0
+
+
+def _element_agreement(answer: _Numbers, gold: _Numbers) -> float:
+    mine, target = answer.series, gold.series
     if answer.shape != gold.shape or mine.keys() != target.keys():
         return 0.0
     if gold.kind in LINES and set(target) == {"x", "y"} and _rises(mine["x"]) and _rises(target["x"]):
-        return _curve_agreement(mine, target)
-    if gold.kind in UNORDERED:
-        mine, target = _sorted(mine), _sorted(target)
-    lengths = {len(values) for values in (*mine.values(), *target.values())}
+        return _curve_agreement(mine, gold)
+    lengths = {len(numbers) for numbers in (*mine.values(), *target.values())}
+    if max(lengths) == 0:
+        return 1.0
     common = min(lengths)
     product = np.ones(common)
-    for name, values in target.items():
-        product *= _number_agreement(mine[name][:common], values[:common], values)
+    for name, numbers in target.items():
+        product *= _closeness(mine[name][:common], numbers[:common], gold.spans[name])
     return float(product.sum() / max(lengths))
 
 
-def _columns(element: Element) -> dict[str, Any]:
-    """Its series as arrays, without the empty ones and without gaps in any of them."""
-    series = {name: np.asarray(values, dtype=float) for name, values in element.series.items() if values}
-    if len({len(values) for values in series.values()}) != 1:
-        return series
-    whole = np.all([np.isfinite(values) for values in series.values()], axis=0)
-    return {name: values[whole] for name, values in series.items()}
+def _rises(numbers: Any) -> bool:
+    return len(numbers) > 1 and bool(np.all(np.diff(numbers) > 0))
 
 
-def _sorted(series: Mapping[str, Any]) -> dict[str, Any]:
-    if len({len(values) for values in series.values()}) != 1:
-        return dict(series)
-    order = np.lexsort(list(series.values())[::-1])
-    return {name: values[order] for name, values in series.items()}
-
-
-def _rises(values: Any) -> bool:
-    return len(values) > 1 and bool(np.all(np.diff(values) > 0))
-
-
-def _curve_agreement(answer: Mapping[str, Any], gold: Mapping[str, Any]) -> float:
-    span = _scale(gold["x"])
+def _curve_agreement(answer: Mapping[str, Any], gold: _Numbers) -> float:
     ways = []
-    for here, there in ((gold, answer), (answer, gold)):
-        between = np.interp(here["x"], there["x"], there["y"])
-        outside = np.maximum(there["x"][0] - here["x"], here["x"] - there["x"][-1]).clip(min=0)
-        inside = np.maximum(0, 1 - outside / (REACH * span))
-        ways.append(float((_number_agreement(between, here["y"], gold["y"]) * inside).mean()))
+    for here, there in ((gold.series, answer), (answer, gold.series)):
+        nearest = here["x"].clip(there["x"][0], there["x"][-1])
+        across = _closeness(np.interp(nearest, there["x"], there["y"]), here["y"], gold.spans["y"])
+        ways.append(float((across * _closeness(nearest, here["x"], gold.spans["x"])).mean()))
     return sum(ways) / 2
 
 
-def _number_agreement(answer: Any, gold: Any, all_gold: Any) -> Any:
-    wrong = ~(np.isfinite(answer) & np.isfinite(gold))
-    close = np.maximum(0, 1 - np.abs(answer - gold) / (REACH * _scale(all_gold)))
-    return np.where(wrong, 0.0, close)
-
-
-def _scale(gold: Any) -> float:
-    """The range of gold's numbers; their size where all are equal, and 1 where all are 0."""
-    finite = gold[np.isfinite(gold)]
-    if not len(finite):
-        return 1.0
-    return float(np.ptp(finite) or abs(finite[0]) or 1.0)
+def _closeness(first: Any, second: Any, span: float) -> Any:
+    """max(0, 1 - |first - second| / (REACH * span)); two gaps are equal, a gap on one side is wrong."""
+    close = np.nan_to_num(np.maximum(0, 1 - np.abs(first - second) / (REACH * span)), nan=0.0)
+    return np.where(np.isnan(first) & np.isnan(second), 1.0, close)

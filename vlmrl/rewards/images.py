@@ -13,26 +13,26 @@ SIGMA, TRUNCATE = 1.5, 3.5
 """The 11 x 11 Gaussian window of Wang et al. 2004 (SSIM)."""
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 """Their constants for values of 0..255."""
-CONTRAST = 32
-"""Levels (of 255) by which a channel must differ from the background for a pixel to be foreground; antialiasing and
-compression stay below."""
+OCTAVES = (1, 2, 4, 8)
+"""Factors by which both pictures are reduced, as in multi-scale SSIM (Wang et al. 2003): a thin line that is a few
+pixels off covers nothing of the right one at full size and most of it at an eighth."""
 
 
 def image_similarity(answer: PIL.Image, gold: PIL.Image) -> float:
     """1 for equal pictures, 0 for a blank canvas, or anything no better than one.
 
-    Both pictures are scaled to the gold picture's proportions, longer side `SIDE`. With
-    s(p) = (SSIM(p, gold) + IoU of the foregrounds of p and gold) / 2 the value is
-    max(0, (s(answer) - s(blank)) / (1 - s(blank))), where blank is a canvas of gold's background colour. The blank
-    canvas is taken off because charts are mostly background, so that plain SSIM pays for a white picture.
+    Both pictures are scaled to the gold picture's proportions, longer side `SIDE`. With s(p) the mean over the octaves
+    of (SSIM(p, gold) + ink_overlap(p, gold)) / 2, the value is max(0, (s(answer) - s(blank)) / (1 - s(blank))), where
+    blank is a canvas of gold's background colour. The blank canvas is taken off because charts are mostly background, so
+    that plain SSIM pays for a white picture.
     """
     scale = SIDE / max(gold.size)
     size = (max(1, round(gold.width * scale)), max(1, round(gold.height * scale)))
-    mine, target = (np.asarray(picture.convert("RGB").resize(size, PIL.Resampling.BOX)) for picture in (answer, gold))
-    blank = np.broadcast_to(_background(target), target.shape)
+    mine, target = (picture.convert("RGB").resize(size, PIL.Resampling.BOX) for picture in (answer, gold))
+    blank = PIL.new("RGB", size, tuple(_background(np.asarray(target)).tolist()))
     floor = _raw(blank, target)
     if floor >= 1:  # gold is blank itself
-        return float(np.array_equal(mine, target))
+        return float(mine.tobytes() == target.tobytes())
     return float(np.clip((_raw(mine, target) - floor) / (1 - floor), 0, 1))
 
 
@@ -50,15 +50,23 @@ def ssim(first: Any, second: Any) -> float:
     return float(similar.mean())
 
 
-def foreground_iou(first: Any, second: Any) -> float:
-    """Overlap of what is not background in two arrays of one size; 1 if neither has any."""
-    a, b = _foreground(first), _foreground(second)
-    union = np.count_nonzero(a | b)
-    return float(np.count_nonzero(a & b) / union) if union else 1.0
+def ink_overlap(first: Any, second: Any) -> float:
+    """Intersection over union of what is not background, in two arrays of one size; 1 if neither has any.
+
+    A pixel's ink is the largest difference of its channels from the border's most frequent colour; sum of the smaller
+    inks over sum of the larger.
+    """
+    a, b = _ink(first), _ink(second)
+    union = np.maximum(a, b).sum()
+    return float(np.minimum(a, b).sum() / union) if union else 1.0
 
 
-def _raw(picture: Any, target: Any) -> float:
-    return (ssim(picture, target) + foreground_iou(picture, target)) / 2
+def _raw(picture: PIL.Image, target: PIL.Image) -> float:
+    scores = []
+    for factor in OCTAVES:
+        small = [np.asarray(whole.reduce(factor)) for whole in (picture, target)]
+        scores.append((ssim(*small) + ink_overlap(*small)) / 2)
+    return sum(scores) / len(scores)
 
 
 def _background(picture: Any) -> Any:
@@ -68,5 +76,5 @@ def _background(picture: Any) -> Any:
     return colors[counts.argmax()]
 
 
-def _foreground(picture: Any) -> Any:
-    return np.abs(picture.astype(np.int16) - _background(picture)).max(axis=2) > CONTRAST
+def _ink(picture: Any) -> Any:
+    return np.abs(picture.astype(np.int16) - _background(picture)).max(axis=2)
