@@ -194,14 +194,13 @@ def _element_agreement(answer: _Numbers, gold: _Numbers) -> float:
         return 0.0
     if gold.kind in LINES and set(target) == {"x", "y"} and _rises(mine["x"]) and _rises(target["x"]):
         return _curve_agreement(mine, gold)
-    lengths = {len(numbers) for numbers in (*mine.values(), *target.values())}
-    if max(lengths) == 0:
-        return 1.0
-    common = min(lengths)
-    product = np.ones(common)
+    items = max(len(numbers) for numbers in (*mine.values(), *target.values()))
+    product = np.ones(items)
     for name, numbers in target.items():
-        product *= _closeness(mine[name][:common], numbers[:common], gold.spans[name])
-    return float(product.sum() / max(lengths))
+        ends = sorted((len(mine[name]), len(numbers)))  # beyond the second, the series has ended on both sides
+        product[: ends[0]] *= _closeness(mine[name][: ends[0]], numbers[: ends[0]], gold.spans[name])
+        product[ends[0] : ends[1]] = 0
+    return float(product.mean()) if items else 1.0
 
 
 def _rises(numbers: Any) -> bool:
