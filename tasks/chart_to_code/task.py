@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -42,6 +43,8 @@ class ChartToCode(Task):
         return load_rows(path, self._studio, PromptMode(self.mode))
 
     def synthetic(self, split: Split, rows: int, seed: int) -> Sequence[Sample]:
+        if find_spec("matplotlib") is None:
+            raise UserError("charts are drawn by matplotlib, which is missing: pip install 'vlmrl[chart]'")
         return DrawnRows(split, rows, seed, draw_chart, self._row)
 
     def _row(self, chart: Chart, id_: str) -> Sample:
