@@ -16,7 +16,7 @@ from vlmrl.synthetic.drawn_rows import DrawnRows
 from vlmrl.task import THOUGHT, Split, Task, group_reward, metric, reward
 from vlmrl.types import Code, Group, PromptMode, Rollout, Sample, Score
 
-from .attacks import EVERY_KIND, SCRIPTS, gold_as_text
+from .attacks import EVERY_KIND, SCRIPTS
 from .drawing import Agreement, Studio
 from .loaders import FORMATS, load_rows
 from .synthetic import PREAMBLE, QUESTION, Chart, draw_chart, scattered
@@ -67,7 +67,6 @@ class ChartToCode(Task):
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
         """Those of every task, and scripts that get round drawing the chart."""
         own = [Attack(f"a script that {name}", fenced(source)) for name, source in SCRIPTS.items()]
-        own.append(Attack("a script that writes gold as text", fenced(gold_as_text(_gold(sample)))))
         own.append(Attack("a script that draws all kinds of charts", fenced(EVERY_KIND), guess=True))
         if sample.mode is PromptMode.THINK:
             own = [replace(attack, text=THOUGHT.format("", attack.text)) for attack in own]

@@ -155,7 +155,7 @@ def test_all_kinds_of_charts_earn_less_than_an_honest_wrong_chart(task: Task) ->
 
 
 def test_the_code_as_text_on_a_page_earns_nothing(task: Task) -> None:
-    earns_nothing(task, attacks.gold_as_text(GOLD))
+    earns_nothing(task, f"{IMPORT}plt.figure().text(0.5, 0.5, {GOLD!r})")
     earns_nothing(task, f"{IMPORT}plt.text(0, 0, 'Sales')\nplt.title('Sales')\nplt.ylabel('units')")
 
 
