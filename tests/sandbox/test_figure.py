@@ -35,6 +35,22 @@ def only(axes: Axes) -> Element:
 # Facts
 
 
+@pytest.mark.parametrize(
+    ("script", "figures"),
+    [
+        ("plt.plot([1])", 1),
+        ("plt.plot([1])\nplt.savefig('a.png')\nplt.title('b')\nplt.savefig('b.png')", 1),
+        ("plt.plot([1])\nplt.show()\nplt.figure()\nplt.plot([2])\nplt.show()", 2),
+        ("for _ in range(3):\n  plt.figure()\n  plt.plot([1])", 3),
+        ("plt.plot([1])\nplt.savefig('a.png')\nplt.close()\nplt.plot([2])\nplt.savefig('b.png')\nplt.close()", 2),
+        ("plt.figure()\nfig, ax = plt.subplots()\nax.plot([1])", 1),
+    ],
+    ids=["one", "saved twice", "shown twice", "open", "closed", "empty left open"],
+)
+def test_figures_are_counted(sandbox: Sandbox, script: str, figures: int) -> None:
+    assert figure_of(sandbox, script).figures == figures
+
+
 def test_bar_chart(sandbox: Sandbox) -> None:
     figure = figure_of(sandbox, BAR_CHART)
     assert figure.inches == (5, 4)
@@ -325,7 +341,7 @@ def a_figure() -> dict[str, Any]:
         x_scale="linear", y_scale="log", colorbar=False, legend=False, grid_lines=True, elements=[element],
     )  # fmt: skip
     text = dict(role="title", text="t", axes=0, x=0.5, y=0.5, points=10, color="#000000")
-    return dict(inches=[1, 1], size=[2, 1], axes=[axes], texts=[text], complete=True)
+    return dict(inches=[1, 1], size=[2, 1], axes=[axes], texts=[text], complete=True, figures=1)
 
 
 PIXELS = bytes(6)
@@ -410,6 +426,13 @@ FINISHED = {"stopped_for": "", "signal": 0, "code": 0, "cpu_seconds": 0.1}
 def test_a_whole_result_is_ok() -> None:
     result = json.dumps({"result": a_figure()}).encode() + b"\n" + PIXELS
     assert outcome_of(FINISHED, result, Limits()).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"), [({"refused": "no seccomp"}, True), ({"error": "x"}, False), ({"result": {}}, False)]
+)
+def test_only_the_sandboxs_own_refusal_is_its_fault(answer: dict[str, Any], fault: bool) -> None:
+    assert outcome_of(FINISHED, json.dumps(answer).encode() + b"\n", Limits()).fault is fault
 
 
 @pytest.mark.parametrize(

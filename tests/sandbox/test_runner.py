@@ -57,6 +57,7 @@ def test_a_lost_worker_is_replaced() -> None:
         outcomes = sandbox.run([BAR_CHART, BAR_CHART])
         assert [outcome.status for outcome in outcomes] == [Status.KILLED, Status.OK]
         assert "worker" in outcomes[0].message
+        assert [outcome.fault for outcome in outcomes] == [True, False]
 
 
 def test_a_closed_sandbox_says_so() -> None:

@@ -40,6 +40,7 @@ class ChartJob:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._snapshot: tuple[dict[str, Any], Any] | None = None
+        self._given: list[Any] = []
 
     def prepare(self) -> None:
         for name in _PRELOADED:
@@ -59,7 +60,7 @@ class ChartJob:
         right.bar(["a"], [1])
         right.set_title("title")
         self._take(figure)
-        self._snapshot = None
+        self._snapshot, self._given = None, []
         plt.close("all")
 
     def run(self, source: str) -> tuple[dict[str, Any], bytes]:
@@ -84,7 +85,14 @@ class ChartJob:
         if self._snapshot is None:
             raise ScriptError("the script drew no figure")
         found, pixels = self._snapshot
-        return found, pixels.tobytes()
+        return found | {"figures": self._drawn_figures()}, pixels.tobytes()
+
+    def _drawn_figures(self) -> int:
+        """Figures that were given to `savefig` or `show` or are open at the end, those without axes left out."""
+        import matplotlib.pyplot as plt
+
+        figures = [*self._given, *map(plt.figure, plt.get_fignums())]
+        return len({id(figure) for figure in figures if figure.get_axes()})
 
     def _execute(self, source: str) -> None:
         module = types.ModuleType("__main__")
@@ -100,6 +108,8 @@ class ChartJob:
     def _take(self, figure: Any) -> None:
         """Draw the figure and read it; it replaces the one taken before."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        self._given.append(figure)
 
         width, height = figure.get_size_inches()
         resolution = min(self._limits.dpi, math.sqrt(self._limits.pixels / (width * height)))

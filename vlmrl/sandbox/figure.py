@@ -148,6 +148,8 @@ class Figure:
     texts: tuple[Text, ...]
     complete: bool
     """False if the figure has more than the bounds above and the rest was left out."""
+    figures: int
+    """How many figures with axes the script drew; this is the one that counts."""
     pixels: bytes = field(repr=False)
     """Rows of RGB bytes from the top."""
 
@@ -178,6 +180,7 @@ def parse(value: Any, pixels: bytes, max_pixels: int) -> Figure:
         axes=axes,
         texts=found.items("texts", lambda item, at: _text(item, at, len(axes)), MAX_TEXTS),
         complete=found.value("complete", _boolean),
+        figures=found.value("figures", _integer),
         pixels=pixels,
     )
     found.end()

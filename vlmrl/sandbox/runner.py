@@ -58,6 +58,8 @@ class Outcome:
     message: str
     """Why there is no figure; empty if there is one. From the script's process where it raised: printable
     characters, at most 500."""
+    fault: bool = False
+    """The sandbox failed, not the script: it could not be confined, or its worker was lost. Another run may succeed."""
 
 
 class Sandbox:
@@ -167,7 +169,8 @@ class Sandbox:
         try:
             ended, result = worker.end()
         except (protocol.Closed, TimeoutError):
-            return Outcome(Status.KILLED, None, "the worker that ran it was lost and has been replaced"), False
+            lost = Outcome(Status.KILLED, None, "the worker that ran it was lost and has been replaced", fault=True)
+            return lost, False
         return outcome_of(ended, result, self._limits), True
 
     def _start(self) -> "_Worker":
@@ -344,7 +347,7 @@ def _figure_or_error(result: bytes, limits: Limits) -> Outcome:
         case {"error": str(message), **rest} if not rest:
             return Outcome(Status.ERROR, None, _printable(message))
         case {"refused": str(message), **rest} if not rest:
-            return Outcome(Status.REFUSED, None, _printable(f"it could not be confined: {message}"))
+            return Outcome(Status.REFUSED, None, _printable(f"it could not be confined: {message}"), fault=True)
     raise InvalidResult("neither a figure nor an error")
 
 
