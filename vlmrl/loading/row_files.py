@@ -75,7 +75,7 @@ def _read_json(path: Path, one_object: bool) -> list[Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if path.suffix == ".jsonl":
-        lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
         return [_parsed(line, f"{path} line {number}") for number, line in lines]
     rows = _parsed(text, str(path))
     if one_object and isinstance(rows, dict):

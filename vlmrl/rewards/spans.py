@@ -57,7 +57,7 @@ def set_iou(answers: Sequence[Span], targets: Sequence[Span]) -> float:
     mine, theirs = _merged(answers), _merged(targets)
     both = sum(max(0.0, min(a[1], b[1]) - max(a[0], b[0])) for a in mine for b in theirs)
     either = sum(end - start for start, end in (*mine, *theirs)) - both
-    return both / either if either > 0 else 0.0
+    return min(both / either, 1.0) if either > 0 else 0.0  # sums of many spans round
 
 
 def _merged(spans: Sequence[Span]) -> list[tuple[float, float]]:
