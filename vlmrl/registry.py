@@ -72,9 +72,10 @@ class TaskFolder:
             raise PluginError(f"{self.path / 'task.py'}: {own[0].__name__} has no method marked @reward")
         return own[0]
 
-    def create(self, options: Mapping[str, Any]) -> Task:
-        """The task with its options set. Raises UserError for an unknown option or a value of the wrong type."""
-        return build(self.task_class, options, prefix="task.options")
+    def create(self, options: Mapping[str, Any], setting: str = "task.options") -> Task:
+        """The task with its options set. Raises UserError for an unknown option or a value of the wrong type, naming
+        it below `setting`."""
+        return build(self.task_class, options, prefix=setting)
 
 
 def search_path() -> list[Path]:

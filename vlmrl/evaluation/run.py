@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from vlmrl.evaluation.benchmark import Benchmark
 from vlmrl.evaluation.rows import ScoreCard, evaluate_rows, score_card
 from vlmrl.models.load import load_policy, resolve_device
 from vlmrl.records import group_record
-from vlmrl.registry import find_task, find_tasks
+from vlmrl.registry import find_tasks
 from vlmrl.task import Task
+from vlmrl.task_mix import TaskMix, only_task
 from vlmrl.training.data import Subset, load_rows
 from vlmrl.types import Sample
 
@@ -39,10 +41,11 @@ def find_benchmark(name: str) -> tuple[str, Benchmark]:
 def evaluate(config: Config, save: Path | None) -> dict[str, Any]:
     """Evaluates greedily, prints the card and returns it. `save` gets one JSON line per row: answer and score."""
     benchmark = None
-    task_name = config.task.name
     if config.eval.benchmark is not None:
         task_name, benchmark = find_benchmark(config.eval.benchmark)
-    task = find_task(task_name).create(config.task.options)
+        config = replace(config, task=replace(config.task, name=task_name))
+    part = only_task(config, "eval")
+    task, task_name = part.task, part.name
     rows, data = _rows(task, benchmark, config)
     device = resolve_device(config.run.device)
     policy = load_policy(config.model, device, trainable=False)
@@ -51,7 +54,7 @@ def evaluate(config: Config, save: Path | None) -> dict[str, Any]:
     with Progress(*columns, transient=True) as progress:
         bar = progress.add_task("rows", total=len(rows))
         advance = lambda done: progress.advance(bar, done)  # noqa: E731
-        evaluated = list(evaluate_rows(engine, task, rows, config.rollout.max_completion_tokens, advance))
+        evaluated = list(evaluate_rows(engine, TaskMix(part), rows, config.rollout.max_completion_tokens, advance))
     tags = benchmark.cells if benchmark else tuple(sorted({tag for row in evaluated for tag in row.group.sample.tags}))
     card = score_card(task, evaluated, tags)
     if save is not None:

@@ -1,5 +1,7 @@
 """Which rows a run trains on and which it holds out, and in what order they come."""
 
+import bisect
+import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +19,23 @@ SYNTHETIC_ROWS = 100_000
 """Rows of a synthetic training set; they are drawn when they are asked for."""
 HELD_OUT_SHARE = 0.2
 """At most this share of a file's pictures is held out."""
+
+
+class Joined(Sequence[Sample]):
+    """Several sequences of rows, one after the other."""
+
+    def __init__(self, sources: Sequence[Sequence[Sample]]) -> None:
+        self.sources = sources
+        self.ends = list(itertools.accumulate(map(len, sources)))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, i: Any) -> Any:
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        source = bisect.bisect_right(self.ends, i)
+        return self.sources[source][i - self.ends[source] + len(self.sources[source])]
 
 
 class Subset(Sequence[Sample]):
@@ -95,6 +114,11 @@ class RowOrder:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         return torch.randperm(self.row_count, generator=generator).tolist()
 
+    @property
+    def taken(self) -> int:
+        """How many indices have been given out."""
+        return self.epoch * self.row_count + self.position
+
     def next(self, count: int) -> list[int]:
         """The next `count` row indices."""
         indices: list[int] = []
@@ -119,3 +143,34 @@ class RowOrder:
             )
         self.epoch, self.position = state["epoch"], state["position"]
         self._order = self._permutation()
+
+
+class MixedOrder:
+    """An endless order over the joined rows of several sources, which keeps to their ratios.
+
+    The next index comes from the source that is furthest behind by the method of Sainte-Lague: the smallest
+    (2 n + 1) / ratio, where n counts what it gave. So each stretch of the order is as close to the ratios as whole rows
+    can be, without chance. Inside a source the order is `RowOrder`'s.
+    """
+
+    def __init__(self, row_counts: Sequence[int], ratios: Sequence[float], seed: int) -> None:
+        self.ratios = ratios
+        self.orders = [RowOrder(count, seed) for count in row_counts]
+        self._starts = [0, *itertools.accumulate(row_counts)][:-1]
+
+    def next(self, count: int) -> list[int]:
+        """The next `count` indices into the joined rows."""
+        return [self._next() for _ in range(count)]
+
+    def _next(self) -> int:
+        sources = range(len(self.orders))
+        behind = min(sources, key=lambda i: (2 * self.orders[i].taken + 1) / self.ratios[i])
+        return self._starts[behind] + self.orders[behind].next(1)[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sources": [order.state_dict() for order in self.orders]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where a saved order stood. Raises UserError if a source has another number of rows now."""
+        for order, saved in zip(self.orders, state["sources"], strict=True):
+            order.load_state_dict(saved)
