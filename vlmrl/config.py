@@ -74,11 +74,14 @@ class ModelConfig:
 @dataclass
 class DataConfig:
     train: str | None = None
-    """Training rows: a file or folder the task can read; null draws them with the task's synthetic generator."""
+    """Training rows: a file or folder the task can read, or a hub id (org/name, org/name/file); null draws them with
+    the task's synthetic generator."""
     held_out: str | None = None
     """Held-out rows for evaluation during training; null holds out a part of the training rows, picture by picture."""
     held_out_rows: int = 256
     """How many held-out rows are evaluated (0: no evaluation during training)."""
+    download: bool = False
+    """Fetch a hub data set that is not in the local hub cache; without it nothing is downloaded."""
     max_rows: int | None = None
     """Use only the first rows of the training file; null uses all."""
 

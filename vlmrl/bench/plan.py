@@ -166,7 +166,7 @@ def _shape_of(config: ModelConfig) -> tuple[Any, Family]:
 def _samples(config: Config, task: Task) -> Sequence[Sample]:
     if config.data.train is None:
         return task.synthetic("train", SYNTHETIC_ROWS, config.run.seed)
-    rows = load_rows(task, config.data.train)
+    rows = load_rows(task, config.data.train, config.data.download)
     return rows[: config.data.max_rows] if config.data.max_rows else rows
 
 

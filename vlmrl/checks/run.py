@@ -54,7 +54,7 @@ def _check_task(part: TaskPart, family: Family, config: Config) -> CheckReport:
     if part.data.train is None:
         rows, data = part.task.synthetic("train", SYNTHETIC_ROWS, config.run.seed), "synthetic"
     else:
-        rows, data = load_rows(part.task, part.data.train), part.data.train
+        rows, data = load_rows(part.task, part.data.train, part.data.download), part.data.train
     report = CheckReport(part.name, config.model.path, data)
     found = list(track(rows, "reading rows", transient=True))
     report.problems += damaged_media(found)
@@ -65,7 +65,7 @@ def _check_task(part: TaskPart, family: Family, config: Config) -> CheckReport:
     report.notes += _repeated_questions(found)
     _check_answers(report, part.task, family, found, part.weights)
     if part.data.held_out is not None:
-        report.problems += leaks(found, load_rows(part.task, part.data.held_out))
+        report.problems += leaks(found, load_rows(part.task, part.data.held_out, part.data.download))
     return report
 
 

@@ -30,7 +30,7 @@ def shown_task(config: Config) -> str:
     if part.data.train is None:
         sample = part.task.synthetic("train", 1, config.run.seed)[0]
     else:
-        sample = load_rows(part.task, part.data.train)[0]
+        sample = load_rows(part.task, part.data.train, part.data.download)[0]
     prompt = family.encode(sample, part.task.request(sample, family.convention))
     lines = [*_about(part), *_row(part, prompt, family, config.model.path)]
     return "\n".join(f"{label:<{LABEL_WIDTH}} {text}".rstrip() for label, text in lines)

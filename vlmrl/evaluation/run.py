@@ -16,6 +16,7 @@ from vlmrl.engine.choose import make_engine
 from vlmrl.errors import UserError
 from vlmrl.evaluation.benchmark import Benchmark
 from vlmrl.evaluation.rows import ScoreCard, evaluate_rows, score_card
+from vlmrl.loading.hub import local_data
 from vlmrl.models.load import load_policy, resolve_device
 from vlmrl.records import group_record
 from vlmrl.registry import find_tasks
@@ -77,9 +78,14 @@ def _rows(task: Task, benchmark: Benchmark | None, config: Config) -> tuple[Sequ
             raise UserError(f"benchmark {benchmark.name} needs its data: --data {benchmark.files}")
         return task.synthetic("held_out", config.data.max_rows or config.data.held_out_rows, 0), "synthetic"
     path = config.data.held_out
-    if benchmark and not Path(path).exists():
-        raise UserError(f"data {path} does not exist; benchmark {benchmark.name} reads {benchmark.files}")
-    rows = benchmark.load(Path(path)) if benchmark else load_rows(task, path)
+    if benchmark:
+        try:
+            place = local_data(path, config.data.download)
+        except UserError as error:
+            raise UserError(f"{error}; benchmark {benchmark.name} reads {benchmark.files}") from error
+        rows = benchmark.load(place)
+    else:
+        rows = load_rows(task, path, config.data.download)
     limit = config.data.max_rows or len(rows)
     return Subset(rows, range(min(limit, len(rows)))), path
 

@@ -11,6 +11,7 @@ import torch
 
 from vlmrl.config import DataConfig
 from vlmrl.errors import UserError
+from vlmrl.loading.hub import local_data
 from vlmrl.media.pictures import MediaKey, split_key
 from vlmrl.task import Task
 from vlmrl.types import Sample
@@ -51,11 +52,12 @@ class Subset(Sequence[Sample]):
         return self.rows[self.indices[i]]
 
 
-def load_rows(task: Task, path: str) -> Sequence[Sample]:
-    """Rows of a data file. Raises UserError if it does not exist or holds none."""
-    if not Path(path).exists():
-        raise UserError(f"data {path} does not exist; --data takes a file or a folder")
-    rows = task.load(Path(path))
+def load_rows(task: Task, path: str, download: bool = False) -> Sequence[Sample]:
+    """Rows of a file, a folder or a hub data set. Raises UserError if it does not exist or holds none.
+
+    With `download` a hub data set that is not on this machine is fetched.
+    """
+    rows = task.load(local_data(path, download))
     if not len(rows):
         raise UserError(f"data {path} holds no rows")
     return rows
@@ -69,14 +71,14 @@ def split_rows(task: Task, config: DataConfig, seed: int) -> tuple[Sequence[Samp
         # the same held-out rows for every seed, so that runs can be compared
         held_out = task.synthetic("held_out", wanted, 0) if config.held_out is None and wanted else []
     else:
-        rows = load_rows(task, config.train)
+        rows = load_rows(task, config.train, config.download)
         if config.max_rows is not None:
             rows = Subset(rows, range(min(config.max_rows, len(rows))))
         train, held_out = rows, []
         if config.held_out is None and wanted:
             train, held_out = _hold_out_pictures(rows, wanted)
     if config.held_out is not None and wanted:
-        rows = load_rows(task, config.held_out)
+        rows = load_rows(task, config.held_out, config.download)
         chosen = sorted(random.Random(0).sample(range(len(rows)), min(wanted, len(rows))))
         held_out = Subset(rows, chosen)
     return train, held_out
