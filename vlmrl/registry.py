@@ -83,7 +83,10 @@ def search_path() -> list[Path]:
     places = [Path.cwd() / "tasks"]
     places += [Path(p) for p in os.environ.get("VLMRL_TASKS", "").split(os.pathsep) if p]
     for point in entry_points(group="vlmrl.tasks"):
-        places += [Path(p) for p in point.load().__path__]
+        try:
+            places += [Path(p) for p in point.load().__path__]
+        except Exception as error:  # noqa: BLE001  an installed package's fault must not hide the other tasks
+            print(f"tasks of {point.value} cannot be loaded: {type(error).__name__}: {error}", file=sys.stderr)
     places.append(tasks_dir())
     return list(dict.fromkeys(p.resolve() for p in places if p.is_dir()))
 

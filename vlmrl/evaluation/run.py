@@ -19,7 +19,7 @@ from vlmrl.evaluation.rows import ScoreCard, evaluate_rows, score_card
 from vlmrl.loading.hub import local_data
 from vlmrl.models.load import load_policy, resolve_device
 from vlmrl.records import group_record
-from vlmrl.registry import find_tasks
+from vlmrl.registry import PluginError, find_tasks
 from vlmrl.task import Task
 from vlmrl.task_mix import TaskMix, only_task
 from vlmrl.training.data import Subset, load_rows
@@ -29,14 +29,20 @@ from vlmrl.types import Sample
 def find_benchmark(name: str) -> tuple[str, Benchmark]:
     """The benchmark of that name and the task it belongs to. Raises UserError listing the known ones."""
     known: list[str] = []
+    broken: list[str] = []
     for task_name, folder in find_tasks().items():
         if not (folder.path / "benchmarks.py").is_file():
             continue
-        for benchmark in folder.submodule("benchmarks").BENCHMARKS:
+        try:
+            benchmarks = folder.submodule("benchmarks").BENCHMARKS
+        except PluginError as error:  # must not keep the others from being used
+            broken.append(f"\n  {error}")
+            continue
+        for benchmark in benchmarks:
             if benchmark.name == name:
                 return task_name, benchmark
             known.append(benchmark.name)
-    raise UserError(f"unknown benchmark {name!r}; known benchmarks: {', '.join(sorted(known))}")
+    raise UserError(f"unknown benchmark {name!r}; known benchmarks: {', '.join(sorted(known))}{''.join(broken)}")
 
 
 def evaluate(config: Config, save: Path | None) -> dict[str, Any]:
