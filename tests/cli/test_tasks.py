@@ -1,5 +1,6 @@
 """`vlmrl tasks`: a new task works as it is made, and a task can be looked at before anything is trained."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,15 @@ def test_show_takes_a_row_of_the_user_s_data(here: Path, capsys: pytest.CaptureF
     printed = capsys.readouterr().out
     assert "press stop" in printed
     assert "[8.0, 8.0, 40.0, 40.0]" in printed
+
+
+def test_show_counts_the_frames_of_a_video(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks", "show", "video_temporal"]) == 0
+    drawn = capsys.readouterr().out
+    assert "video      6 frames of 6 s" in drawn
+    rows = find_task("video_temporal").path / "samples" / "simple"
+    assert main(["tasks", "show", "video_temporal", "--data", str(rows)]) == 0
+    assert re.search(r"video      \d+ frames of [\d.]+ s", capsys.readouterr().out)
 
 
 def test_show_of_an_unknown_or_broken_task_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

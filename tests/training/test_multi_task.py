@@ -94,6 +94,17 @@ def test_rows_are_scored_by_their_own_task_and_metrics_are_kept_apart(small_conf
     assert all(row["metrics"]["accuracy"] == row["metrics"]["hit"] for row in rows)
 
 
+def test_pictures_and_videos_share_a_step(small_config: MakeConfig) -> None:
+    config = small_config(
+        "task.name=video_temporal,gui_grounding", "run.steps=2", "eval.every=0", "data.held_out_rows=2"
+    )
+    summary = train(config)
+    steps = [line for line in lines(Path(summary["paths"]["run"]) / "metrics.jsonl") if line["kind"] == "train"]
+    assert all(step["tasks"][name]["groups"] == 3 for step in steps for name in ("video_temporal", "gui_grounding"))
+    assert all(step["grad_norm"] > 0 and step["reward_errors"] == 0 for step in steps)
+    assert set(summary["tasks"]) == {"video_temporal", "gui_grounding"}
+
+
 def test_two_and_two_steps_of_two_tasks_equal_four(small_config: MakeConfig) -> None:
     # five prompts a step: the ratios' period of three falls across the break
     words = (*BOTH, "rollout.prompts_per_step=5", "algorithm.preset=dapo", "algorithm.max_refills=1")

@@ -8,6 +8,7 @@ from typing import Any
 
 from vlmrl.config import Config
 from vlmrl.media.pictures import picture_size
+from vlmrl.media.videos import open_video
 from vlmrl.models.families import Family
 from vlmrl.models.load import load_family
 from vlmrl.records import answer_record
@@ -62,7 +63,8 @@ def _row(part: TaskPart, prompt: Prompt, family: Family, model: str) -> Iterator
         size = picture_size(image, f"row {sample.id}, image {record.index}")
         yield "picture", f"{size}, seen as {record.model or 'several tiles'}"
     for video, clip in zip(sample.videos, sample.clips, strict=True):
-        yield "video", f"{len(video.frames)} frames of {clip.duration:g} s"
+        frames = open_video(video, f"row {sample.id}, video {clip.video}").frames
+        yield "video", f"{len(frames)} frames of {clip.duration:g} s"
     yield "tokens", f"{len(prompt.token_ids_P)} of the whole prompt"
     yield from _block("prompt", prompt.text)
     yield "gold", json.dumps(answer_record(sample.gold))

@@ -4,7 +4,6 @@ import bisect
 import itertools
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
