@@ -1,8 +1,10 @@
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from vlmrl.errors import UserError
+from vlmrl.evaluation.run import find_benchmark
 from vlmrl.paths import tasks_dir
 from vlmrl.registry import PluginError, find_task, find_tasks, search_path
 
@@ -123,6 +125,24 @@ def test_an_imported_task_class_is_not_the_folder_s_own(here: Path) -> None:
     make_task(here / "tasks", "derived", derived)
     find_task("gui_grounding").submodule("task")
     assert find_task("derived").task_class.__name__ == "Own"
+
+
+def test_a_broken_package_s_tasks_are_said_and_hide_no_others(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = EntryPoint("broken", "no_such_package_anywhere.tasks", "vlmrl.tasks")
+    monkeypatch.setattr("vlmrl.registry.entry_points", lambda group: [broken])
+    assert "gui_grounding" in find_tasks()
+    message = "tasks of no_such_package_anywhere.tasks cannot be loaded: ModuleNotFoundError"
+    assert message in capsys.readouterr().err
+
+
+def test_a_broken_benchmark_file_hides_no_other_benchmark(here: Path) -> None:
+    folder = make_task(here / "tasks", "broken")
+    (folder / "benchmarks.py").write_text("\n1 / 0\n")
+    assert find_benchmark("screenspot")[0] == "gui_grounding"
+    with pytest.raises(UserError, match=rf"unknown benchmark 'chess'.*(?s:.*){folder / 'benchmarks.py'}:2: Zero"):
+        find_benchmark("chess")
 
 
 def test_unknown_names_get_a_suggestion(here: Path) -> None:

@@ -10,13 +10,34 @@ from typing import Any, Literal
 
 
 @dataclass
+class OneOfSeveralConfig:
+    """What is set for one task of a run that trains several."""
+
+    ratio: float = 1.0
+    """This task's share of the prompts, relative to the other tasks' ratios."""
+    train: str | None = None
+    """The task's training rows, as data.train is for a run of one task; null draws them."""
+    held_out: str | None = None
+    """The task's held-out rows, as data.held_out is for a run of one task."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """As task.options is for a run of one task."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """As task.weights is for a run of one task."""
+    scale: Literal["group_std", "none"] | None = None
+    """What this task's centred rewards are divided by; null takes algorithm.scale."""
+
+
+@dataclass
 class TaskConfig:
     name: str = "gui_grounding"
-    """Name of the task folder (see `vlmrl tasks`)."""
+    """Name of the task folder (see `vlmrl tasks`), or several with commas: grounding,video_temporal trains them all."""
     options: dict[str, Any] = field(default_factory=dict)
     """The task's own settings, e.g. task.options.answer=box; each task documents its own."""
     weights: dict[str, float] = field(default_factory=dict)
     """Reward weights that replace the ones the task declares, e.g. task.weights.format=0. Names must exist."""
+    each: dict[str, OneOfSeveralConfig] = field(default_factory=dict)
+    """Several tasks: what is set for each of them instead of task.options, task.weights, data.train and data.held_out.
+    data.held_out_rows and data.max_rows hold for each task."""
 
 
 @dataclass
@@ -53,11 +74,14 @@ class ModelConfig:
 @dataclass
 class DataConfig:
     train: str | None = None
-    """Training rows: a file or folder the task can read; null draws them with the task's synthetic generator."""
+    """Training rows: a file or folder the task can read, or a hub id (org/name, org/name/file); null draws them with
+    the task's synthetic generator."""
     held_out: str | None = None
     """Held-out rows for evaluation during training; null holds out a part of the training rows, picture by picture."""
     held_out_rows: int = 256
     """How many held-out rows are evaluated (0: no evaluation during training)."""
+    download: bool = False
+    """Fetch a hub data set that is not in the local hub cache; without it nothing is downloaded."""
     max_rows: int | None = None
     """Use only the first rows of the training file; null uses all."""
 

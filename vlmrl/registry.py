@@ -72,9 +72,10 @@ class TaskFolder:
             raise PluginError(f"{self.path / 'task.py'}: {own[0].__name__} has no method marked @reward")
         return own[0]
 
-    def create(self, options: Mapping[str, Any]) -> Task:
-        """The task with its options set. Raises UserError for an unknown option or a value of the wrong type."""
-        return build(self.task_class, options, prefix="task.options")
+    def create(self, options: Mapping[str, Any], setting: str = "task.options") -> Task:
+        """The task with its options set. Raises UserError for an unknown option or a value of the wrong type, naming
+        it below `setting`."""
+        return build(self.task_class, options, prefix=setting)
 
 
 def search_path() -> list[Path]:
@@ -82,7 +83,10 @@ def search_path() -> list[Path]:
     places = [Path.cwd() / "tasks"]
     places += [Path(p) for p in os.environ.get("VLMRL_TASKS", "").split(os.pathsep) if p]
     for point in entry_points(group="vlmrl.tasks"):
-        places += [Path(p) for p in point.load().__path__]
+        try:
+            places += [Path(p) for p in point.load().__path__]
+        except Exception as error:  # noqa: BLE001  an installed package's fault must not hide the other tasks
+            print(f"tasks of {point.value} cannot be loaded: {type(error).__name__}: {error}", file=sys.stderr)
     places.append(tasks_dir())
     return list(dict.fromkeys(p.resolve() for p in places if p.is_dir()))
 

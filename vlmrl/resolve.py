@@ -2,7 +2,8 @@
 
 Later sources win, setting by setting. A name is the dotted path of a field (``optim.lr``). A section (a field that is
 itself a dataclass) given a plain value passes it to its first field: ``model: path`` means ``model.path: path``. A
-dictionary field written as a whole replaces what an earlier source gave; a dotted name below it sets one entry.
+dictionary field written as a whole replaces what an earlier source gave; a dotted name below it sets one entry. A
+dictionary of sections takes any name as a section's: ``task.each.NAME.ratio``.
 
 YAML is read by the rules of YAML 1.2 (see `vlmrl.yaml_dialect`): ``1e-5`` is a number.
 """
@@ -17,7 +18,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from vlmrl.errors import ConfigError
-from vlmrl.settings_help import describe, field_types, nearest_settings, setting_names
+from vlmrl.settings_help import describe, field_types, nearest_settings, section_of, setting_names
 from vlmrl.yaml_dialect import NULL, STR, Loader, dump
 
 C = TypeVar("C")
@@ -150,12 +151,13 @@ def _values(config: Any) -> dict[str, Any]:
 
 def _construct(config_type: type[C], values: Mapping[str, Any]) -> C:
     kinds = field_types(config_type)
-    return config_type(
-        **{
-            name: _construct(kinds[name], value) if is_dataclass(kinds[name]) else value
-            for name, value in values.items()
-        }
-    )
+
+    def constructed(kind: Any, value: Any) -> Any:
+        if section := section_of(kind):
+            return {name: _construct(section, entry) for name, entry in value.items()}
+        return _construct(kind, value) if is_dataclass(kind) else value  # type: ignore[arg-type]
+
+    return config_type(**{name: constructed(kinds[name], value) for name, value in values.items()})
 
 
 def _did_you_mean(close: Sequence[str]) -> str:
@@ -205,6 +207,8 @@ def _assign(config_type: type, values: dict[str, Any], name: str, written: _Writ
     if is_dataclass(kind):
         for key, entry in [(rest, written)] if rest else _section_entries(full, kind, written):
             _assign(kind, values[head], key, entry, f"{full}.")  # type: ignore[arg-type]
+    elif section := section_of(kind):
+        _assign_named(values[head], section, full, rest, written)
     elif get_origin(kind) is dict:
         _assign_entries(values[head], get_args(kind)[1], full, rest, written)
     elif kind is None or rest:
@@ -221,6 +225,23 @@ def _section_entries(name: str, section: Any, written: _Written) -> list[tuple[s
     if not isinstance(written.node, yaml.ScalarNode):
         raise ConfigError(f"{name} must be a section of settings, not {written.shown()} ({written.source})")
     return [(fields(section)[0].name, written)]
+
+
+def _assign_named(sections: dict[str, Any], section: type, above: str, rest: str, written: _Written) -> None:
+    """Sets something in a dictionary of sections: all of it, one whole section, or below one section's name."""
+    name, _, key = rest.partition(".")
+    if not name:
+        if not isinstance(written.node, yaml.MappingNode):
+            raise ConfigError(
+                f"{above} must be a mapping of names to sections, not {written.shown()} ({written.source})"
+            )
+        sections.clear()
+        for inner, entry in written.entries():
+            _assign_named(sections, section, above, inner, entry)
+        return
+    values = sections.setdefault(name, _values(section()))
+    for inner, entry in [(key, written)] if key else _section_entries(f"{above}.{name}", section, written):
+        _assign(section, values, inner, entry, f"{above}.{name}.")
 
 
 def _assign_entries(entries: dict[str, Any], kind: Any, name: str, key: str, written: _Written) -> None:
@@ -291,6 +312,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
         return to_dict(value)
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -59,6 +59,12 @@ def field_types(config_type: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in fields(config_type)}
 
 
+def section_of(kind: Any) -> type | None:
+    """The section that each entry of a dictionary of sections is; None for any other type of setting."""
+    entry = get_args(kind)[1] if get_origin(kind) is dict else None
+    return entry if isinstance(entry, type) and is_dataclass(entry) else None
+
+
 def nearest_settings(written: str, names: Sequence[str]) -> list[str]:
     """What somebody who wrote a name that does not exist may have meant, from an alias or a similar spelling."""
     plain = written.lower().replace("-", "_")
@@ -119,10 +125,14 @@ def describe_settings(config_type: type, above: str = "") -> Iterator[str]:
         yield f"{dotted} = {shown}  ({describe(kind).removeprefix('a ')})"
 
 
-def help_text(config_type: type) -> str:
+def help_text(config_type: type, above: str = "") -> str:
     """Every setting with its default, type and docstring; what ``--help-config`` prints."""
-    lines = []
-    for line, (dotted, owner, _, _) in zip(describe_settings(config_type), _settings(config_type), strict=True):
-        text = _docstrings(owner).get(dotted.rpartition(".")[2], "")
-        lines += [line, *textwrap.wrap(text, 110, initial_indent="    ", subsequent_indent="    ")]
-    return "\n".join(lines) + "\n"
+    text = ""
+    settings = zip(describe_settings(config_type, above), _settings(config_type, above), strict=True)
+    for line, (dotted, owner, kind, _) in settings:
+        documented = _docstrings(owner).get(dotted.rpartition(".")[2], "")
+        wrapped = textwrap.wrap(documented, 110, initial_indent="    ", subsequent_indent="    ")
+        text += "\n".join([line, *wrapped]) + "\n"
+        if section := section_of(kind):
+            text += help_text(section, f"{dotted}.NAME.")
+    return text

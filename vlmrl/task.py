@@ -145,12 +145,13 @@ def _members(cls: type) -> Iterable[tuple[str, Any]]:
     return members.items()
 
 
-def reward_weights(task: Task, overrides: Mapping[str, float]) -> dict[str, float]:
-    """Weight per reward component: the declared ones, replaced by `overrides`. Raises UserError for unknown names."""
+def reward_weights(task: Task, overrides: Mapping[str, float], setting: str = "task.weights") -> dict[str, float]:
+    """Weight per reward component: the declared ones, replaced by `overrides`. Raises UserError for unknown names,
+    naming them below `setting`."""
     declared = {name: spec.weight for name, spec in task.rewards().items()}
     if unknown := set(overrides) - set(declared):
         names = ", ".join(declared)
-        raise UserError(f"task.weights.{min(unknown)}: no such reward; {type(task).__name__} has: {names}")
+        raise UserError(f"{setting}.{min(unknown)}: no such reward; {type(task).__name__} has: {names}")
     return declared | dict(overrides)
 
 

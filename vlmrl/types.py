@@ -162,6 +162,8 @@ class Sample:
     """One time axis per video."""
     asked_image: int = 0
     """Index of the picture that an answer's coordinates belong to, where the prompt shows several."""
+    task: str = ""
+    """Name of the row's task in a run of several tasks, where it is also the first part of the id; else empty."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What the task's own answers, rewards and metrics need besides the gold answer, e.g. the options of a question."""
 

@@ -17,8 +17,8 @@ from vlmrl.bench.workload import require_grids
 from vlmrl.config import Config, ModelConfig
 from vlmrl.models.families import FAMILIES, Family
 from vlmrl.models.load import load_shape
-from vlmrl.registry import find_task
 from vlmrl.task import Task
+from vlmrl.task_mix import only_task
 from vlmrl.training.data import load_rows
 from vlmrl.types import Sample
 
@@ -104,7 +104,7 @@ def make_plan(config: Config, device_name: str) -> Plan:
     device = device_limits(device_name)
     model, family = _shape_of(config.model)
     require_grids(family)
-    task = find_task(config.task.name).create(config.task.options)
+    task = only_task(config, "plan").task
     samples = _samples(config, task)
     shape = ModelShape.of(model, family)
     sizes = prompt_sizes(family, task, samples)
@@ -133,7 +133,7 @@ def make_plan(config: Config, device_name: str) -> Plan:
 def with_pixel_limit(plan: Plan) -> list[PromptSize]:
     """Sizes of the same rows under the proposed pixel limit."""
     limited = replace(plan.config.model, max_pixels=plan.max_pixels)
-    task = find_task(plan.config.task.name).create(plan.config.task.options)
+    task = only_task(plan.config, "plan").task
     _, family = _shape_of(limited)
     return prompt_sizes(family, task, _samples(plan.config, task))
 
@@ -166,7 +166,7 @@ def _shape_of(config: ModelConfig) -> tuple[Any, Family]:
 def _samples(config: Config, task: Task) -> Sequence[Sample]:
     if config.data.train is None:
         return task.synthetic("train", SYNTHETIC_ROWS, config.run.seed)
-    rows = load_rows(task, config.data.train)
+    rows = load_rows(task, config.data.train, config.data.download)
     return rows[: config.data.max_rows] if config.data.max_rows else rows
 
 

@@ -1,7 +1,7 @@
 """What a check found, as a table, as text and as JSON."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean, quantiles
 from typing import Any
@@ -65,6 +65,24 @@ class CheckReport:
         for answer, means in self.answers.items():
             table.add_row(answer, *(f"{means[name]:.3f}" if name in means else "-" for name in shown))
         return table
+
+
+@dataclass
+class MixedReport:
+    """Results of checking several tasks."""
+
+    reports: Sequence[CheckReport]
+
+    @property
+    def ok(self) -> bool:
+        return all(report.ok for report in self.reports)
+
+    def record(self) -> dict[str, Any]:
+        return {"ok": self.ok, "tasks": {report.task: report.record() for report in self.reports}}
+
+    def print(self) -> None:
+        for report in self.reports:
+            report.print()
 
 
 def _histogram(lengths: list[int]) -> Table:

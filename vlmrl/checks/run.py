@@ -7,7 +7,7 @@ splits, and rewards that give something for nothing, before any GPU time is spen
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,15 +15,15 @@ from rich.progress import track
 
 from vlmrl.answers.attack import Attack
 from vlmrl.checks.media import damaged_media, leaks, misplaced_spans, spread
-from vlmrl.checks.report import CheckReport, means
+from vlmrl.checks.report import CheckReport, MixedReport, means
 from vlmrl.checks.rows import RowCheck, overpaid
 from vlmrl.config import Config
 from vlmrl.errors import UserError
 from vlmrl.media.pictures import MediaKey, media_key
 from vlmrl.models.families import Family
 from vlmrl.models.load import load_family
-from vlmrl.registry import find_task
 from vlmrl.task import Task, reward_weights
+from vlmrl.task_mix import TaskPart, task_mix
 from vlmrl.training.data import load_rows
 from vlmrl.types import Prompt, Sample
 
@@ -43,15 +43,19 @@ Key = tuple[MediaKey, ...]
 """The pictures and videos of a row."""
 
 
-def check(config: Config) -> CheckReport:
-    """Checks every row of the configured data (or the first rows of the task's generator)."""
-    task = find_task(config.task.name).create(config.task.options)
-    family = load_family(config.model)
-    if config.data.train is None:
-        rows, data = task.synthetic("train", SYNTHETIC_ROWS, config.run.seed), "synthetic"
+def check(config: Config) -> CheckReport | MixedReport:
+    """Checks every row of each task's data (or the first rows of its generator)."""
+    mix, family = task_mix(config), load_family(config.model)
+    reports = [_check_task(part, family, config) for part in mix.parts]
+    return MixedReport(reports) if mix.several else reports[0]
+
+
+def _check_task(part: TaskPart, family: Family, config: Config) -> CheckReport:
+    if part.data.train is None:
+        rows, data = part.task.synthetic("train", SYNTHETIC_ROWS, config.run.seed), "synthetic"
     else:
-        rows, data = load_rows(task, config.data.train), config.data.train
-    report = CheckReport(config.task.name, config.model.path, data)
+        rows, data = load_rows(part.task, part.data.train, part.data.download), part.data.train
+    report = CheckReport(part.name, config.model.path, data)
     found = list(track(rows, "reading rows", transient=True))
     report.problems += damaged_media(found)
     problems, notes = misplaced_spans(found)
@@ -59,13 +63,13 @@ def check(config: Config) -> CheckReport:
     report.notes += notes
     report.problems += _repeated_ids(found)
     report.notes += _repeated_questions(found)
-    _check_answers(report, task, family, found, config.task.weights)
-    if config.data.held_out is not None:
-        report.problems += leaks(found, load_rows(task, config.data.held_out))
+    _check_answers(report, part.task, family, found, part.weights)
+    if part.data.held_out is not None:
+        report.problems += leaks(found, load_rows(part.task, part.data.held_out, part.data.download))
     return report
 
 
-def require_sound_rows(task: Task, family: Family, rows: Sequence[Sample], weights: dict[str, float]) -> None:
+def require_sound_rows(task: Task, family: Family, rows: Sequence[Sample], weights: Mapping[str, float]) -> None:
     """The quick check before training, on some rows spread over the data. Raises UserError for the first problem."""
     report = CheckReport("", "", "")
     _check_answers(report, task, family, spread(rows, QUICK_ROWS), weights)
@@ -82,7 +86,7 @@ def require_sound_pictures(rows: Sequence[Sample]) -> None:
 
 
 def _check_answers(
-    report: CheckReport, task: Task, family: Family, rows: Sequence[Sample], weights: dict[str, float]
+    report: CheckReport, task: Task, family: Family, rows: Sequence[Sample], weights: Mapping[str, float]
 ) -> None:
     all_weights = reward_weights(task, weights)
     outcomes: dict[str, list[Any]] = {}

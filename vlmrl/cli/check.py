@@ -13,7 +13,8 @@ DESCRIPTION = """\
 Check rows before spending hours on them: every picture decodes, every box lies inside its picture, the right answer
 written in the model's own format parses back and earns full marks, and completions that do not answer (empty, a grid
 of guesses, the answer inside the thoughts, ...) earn nothing. Prints what each of them earns from the real rewards.
-With data.held_out=PATH, pictures that are in both files are found too.
+With data.held_out=PATH, pictures that are in both files are found too. Of several tasks, with commas, each is checked;
+their data are task.each.NAME.train and task.each.NAME.held_out.
 """
 EXAMPLES = """\
 examples:

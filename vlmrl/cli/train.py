@@ -14,12 +14,16 @@ DESCRIPTION = """\
 Train a vision-language model on a task by GRPO: it answers each prompt several times, a rule scores the answers,
 and the better ones become more likely. Held-out rows are evaluated at the start, on the way and at the end. The run
 folder gets the settings, metrics, sampled answers, checkpoints that from_pretrained loads, and summary.json.
+
+Several tasks, with commas, are trained together: each step's prompts are theirs by the ratios task.each.NAME.ratio.
+Each has its own rewards, rows and options (task.each.NAME.*, see --help-config) and is evaluated on its own.
 """
 EXAMPLES = """\
 examples:
   vlmrl train                                                the embedded model on drawn screens, a few minutes
   vlmrl train --model ./my-qwen --data rows.json model.lora.rank=16 optim.lr=1e-5
   vlmrl train --config my.yaml --seed 1 --run runs/seed1
+  vlmrl train --task gui_grounding,my_task task.each.my_task.ratio=2 task.each.my_task.train=rows.jsonl
   vlmrl train algorithm.preset=dapo rollout.group_size=16    any setting as name=value
   vlmrl train --resume runs/seed1                            continue where it stopped
   vlmrl train --resume runs/seed1 --steps 400                and go further

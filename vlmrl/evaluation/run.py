@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from vlmrl.engine.choose import make_engine
 from vlmrl.errors import UserError
 from vlmrl.evaluation.benchmark import Benchmark
 from vlmrl.evaluation.rows import ScoreCard, evaluate_rows, score_card
+from vlmrl.loading.hub import local_data
 from vlmrl.models.load import load_policy, resolve_device
 from vlmrl.records import group_record
-from vlmrl.registry import find_task, find_tasks
+from vlmrl.registry import PluginError, find_tasks
 from vlmrl.task import Task
+from vlmrl.task_mix import TaskMix, only_task
 from vlmrl.training.data import Subset, load_rows
 from vlmrl.types import Sample
 
@@ -26,23 +29,30 @@ from vlmrl.types import Sample
 def find_benchmark(name: str) -> tuple[str, Benchmark]:
     """The benchmark of that name and the task it belongs to. Raises UserError listing the known ones."""
     known: list[str] = []
+    broken: list[str] = []
     for task_name, folder in find_tasks().items():
         if not (folder.path / "benchmarks.py").is_file():
             continue
-        for benchmark in folder.submodule("benchmarks").BENCHMARKS:
+        try:
+            benchmarks = folder.submodule("benchmarks").BENCHMARKS
+        except PluginError as error:  # must not keep the others from being used
+            broken.append(f"\n  {error}")
+            continue
+        for benchmark in benchmarks:
             if benchmark.name == name:
                 return task_name, benchmark
             known.append(benchmark.name)
-    raise UserError(f"unknown benchmark {name!r}; known benchmarks: {', '.join(sorted(known))}")
+    raise UserError(f"unknown benchmark {name!r}; known benchmarks: {', '.join(sorted(known))}{''.join(broken)}")
 
 
 def evaluate(config: Config, save: Path | None) -> dict[str, Any]:
     """Evaluates greedily, prints the card and returns it. `save` gets one JSON line per row: answer and score."""
     benchmark = None
-    task_name = config.task.name
     if config.eval.benchmark is not None:
         task_name, benchmark = find_benchmark(config.eval.benchmark)
-    task = find_task(task_name).create(config.task.options)
+        config = replace(config, task=replace(config.task, name=task_name))
+    part = only_task(config, "eval")
+    task, task_name = part.task, part.name
     rows, data = _rows(task, benchmark, config)
     device = resolve_device(config.run.device)
     policy = load_policy(config.model, device, trainable=False)
@@ -51,7 +61,7 @@ def evaluate(config: Config, save: Path | None) -> dict[str, Any]:
     with Progress(*columns, transient=True) as progress:
         bar = progress.add_task("rows", total=len(rows))
         advance = lambda done: progress.advance(bar, done)  # noqa: E731
-        evaluated = list(evaluate_rows(engine, task, rows, config.rollout.max_completion_tokens, advance))
+        evaluated = list(evaluate_rows(engine, TaskMix(part), rows, config.rollout.max_completion_tokens, advance))
     tags = benchmark.cells if benchmark else tuple(sorted({tag for row in evaluated for tag in row.group.sample.tags}))
     card = score_card(task, evaluated, tags)
     if save is not None:
@@ -74,9 +84,14 @@ def _rows(task: Task, benchmark: Benchmark | None, config: Config) -> tuple[Sequ
             raise UserError(f"benchmark {benchmark.name} needs its data: --data {benchmark.files}")
         return task.synthetic("held_out", config.data.max_rows or config.data.held_out_rows, 0), "synthetic"
     path = config.data.held_out
-    if benchmark and not Path(path).exists():
-        raise UserError(f"data {path} does not exist; benchmark {benchmark.name} reads {benchmark.files}")
-    rows = benchmark.load(Path(path)) if benchmark else load_rows(task, path)
+    if benchmark:
+        try:
+            place = local_data(path, config.data.download)
+        except UserError as error:
+            raise UserError(f"{error}; benchmark {benchmark.name} reads {benchmark.files}") from error
+        rows = benchmark.load(place)
+    else:
+        rows = load_rows(task, path, config.data.download)
     limit = config.data.max_rows or len(rows)
     return Subset(rows, range(min(limit, len(rows)))), path
 

@@ -1,6 +1,6 @@
 """From samples to scored groups: encode, sample, parse, score. Training and evaluation share this path."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from vlmrl.config import RolloutConfig
 from vlmrl.engine.base import Engine, KeptPasses
@@ -8,6 +8,7 @@ from vlmrl.engine.distribution import Truncation
 from vlmrl.engine.sampling import Completion, SamplingSettings
 from vlmrl.models.load import Policy
 from vlmrl.task import Task, score_group
+from vlmrl.task_mix import TaskMix
 from vlmrl.types import Group, Prompt, Rollout, Sample
 
 
@@ -22,10 +23,10 @@ def sampling_settings(rollout: RolloutConfig) -> SamplingSettings:
     )
 
 
-def encode(policy: Policy, task: Task, samples: Sequence[Sample]) -> list[Prompt]:
+def encode(policy: Policy, mix: TaskMix, samples: Sequence[Sample]) -> list[Prompt]:
     """One processor call per sample."""
     convention = policy.family.convention
-    return [policy.family.encode(sample, task.request(sample, convention)) for sample in samples]
+    return [policy.family.encode(sample, mix.of(sample).task.request(sample, convention)) for sample in samples]
 
 
 def make_rollout(policy: Policy, task: Task, prompt: Prompt, completion: Completion) -> Rollout:
@@ -46,24 +47,23 @@ def make_rollout(policy: Policy, task: Task, prompt: Prompt, completion: Complet
 
 def sample_groups(
     engine: Engine,
-    task: Task,
+    mix: TaskMix,
     samples: Sequence[Sample],
     settings: SamplingSettings,
     seeds: Sequence[Sequence[int]],
-    weights: Mapping[str, float],
     ids: Sequence[str],
     kept: KeptPasses | None = None,
 ) -> list[Group]:
-    """One scored group per sample; `seeds[i]` holds one seed per member and `ids[i]` names the group.
+    """One group per sample, scored by its own task; `seeds[i]` holds one seed per member and `ids[i]` names the group.
 
     `kept` collects the prompt passes for an update on the same weights.
     """
-    prompts = encode(engine.policy, task, samples)
+    prompts = encode(engine.policy, mix, samples)
     completions_PG = engine.sample(prompts, settings, seeds, kept)
-    groups = [
-        Group(id_, prompt, [make_rollout(engine.policy, task, prompt, completion) for completion in completions])
-        for id_, prompt, completions in zip(ids, prompts, completions_PG, strict=True)
-    ]
-    for group in groups:
-        score_group(task, group, weights)
+    groups = []
+    for id_, prompt, completions in zip(ids, prompts, completions_PG, strict=True):
+        part = mix.of(prompt.sample)
+        rollouts = [make_rollout(engine.policy, part.task, prompt, completion) for completion in completions]
+        groups.append(Group(id_, prompt, rollouts))
+        score_group(part.task, groups[-1], part.weights)
     return groups

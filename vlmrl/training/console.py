@@ -76,9 +76,9 @@ class Progress:
         self.console.print(f"held-out {card.metric} at step {step}: {percent(card)}, n = {card.n}")
 
 
-def before_after_table(before: ScoreCard, after: ScoreCard) -> Table:
-    """The result of a run: the held-out score at its start and at its end, with 95% intervals."""
-    table = Table("held-out", "n", "before", "after", "change", box=SIMPLE_HEAD)
+def before_after_table(before: ScoreCard, after: ScoreCard, rows: str) -> Table:
+    """The result of a run: the score of some rows at its start and at its end, with 95% intervals."""
+    table = Table(rows, "n", "before", "after", "change", box=SIMPLE_HEAD)
     for column in table.columns[1:]:
         column.justify = "right"
     change = 100 * (after.score - before.score)

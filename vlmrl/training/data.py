@@ -1,14 +1,16 @@
 """Which rows a run trains on and which it holds out, and in what order they come."""
 
+import bisect
+import itertools
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from vlmrl.config import DataConfig
 from vlmrl.errors import UserError
+from vlmrl.loading.hub import local_data
 from vlmrl.media.pictures import MediaKey, split_key
 from vlmrl.task import Task
 from vlmrl.types import Sample
@@ -17,6 +19,23 @@ SYNTHETIC_ROWS = 100_000
 """Rows of a synthetic training set; they are drawn when they are asked for."""
 HELD_OUT_SHARE = 0.2
 """At most this share of a file's pictures is held out."""
+
+
+class Joined(Sequence[Sample]):
+    """Several sequences of rows, one after the other."""
+
+    def __init__(self, sources: Sequence[Sequence[Sample]]) -> None:
+        self.sources = sources
+        self.ends = list(itertools.accumulate(map(len, sources)))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, i: Any) -> Any:
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        source = bisect.bisect_right(self.ends, i)
+        return self.sources[source][i - self.ends[source] + len(self.sources[source])]
 
 
 class Subset(Sequence[Sample]):
@@ -32,11 +51,12 @@ class Subset(Sequence[Sample]):
         return self.rows[self.indices[i]]
 
 
-def load_rows(task: Task, path: str) -> Sequence[Sample]:
-    """Rows of a data file. Raises UserError if it does not exist or holds none."""
-    if not Path(path).exists():
-        raise UserError(f"data {path} does not exist; --data takes a file or a folder")
-    rows = task.load(Path(path))
+def load_rows(task: Task, path: str, download: bool = False) -> Sequence[Sample]:
+    """Rows of a file, a folder or a hub data set. Raises UserError if it does not exist or holds none.
+
+    With `download` a hub data set that is not on this machine is fetched.
+    """
+    rows = task.load(local_data(path, download))
     if not len(rows):
         raise UserError(f"data {path} holds no rows")
     return rows
@@ -50,14 +70,14 @@ def split_rows(task: Task, config: DataConfig, seed: int) -> tuple[Sequence[Samp
         # the same held-out rows for every seed, so that runs can be compared
         held_out = task.synthetic("held_out", wanted, 0) if config.held_out is None and wanted else []
     else:
-        rows = load_rows(task, config.train)
+        rows = load_rows(task, config.train, config.download)
         if config.max_rows is not None:
             rows = Subset(rows, range(min(config.max_rows, len(rows))))
         train, held_out = rows, []
         if config.held_out is None and wanted:
             train, held_out = _hold_out_pictures(rows, wanted)
     if config.held_out is not None and wanted:
-        rows = load_rows(task, config.held_out)
+        rows = load_rows(task, config.held_out, config.download)
         chosen = sorted(random.Random(0).sample(range(len(rows)), min(wanted, len(rows))))
         held_out = Subset(rows, chosen)
     return train, held_out
@@ -95,6 +115,11 @@ class RowOrder:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         return torch.randperm(self.row_count, generator=generator).tolist()
 
+    @property
+    def taken(self) -> int:
+        """How many indices have been given out."""
+        return self.epoch * self.row_count + self.position
+
     def next(self, count: int) -> list[int]:
         """The next `count` row indices."""
         indices: list[int] = []
@@ -119,3 +144,34 @@ class RowOrder:
             )
         self.epoch, self.position = state["epoch"], state["position"]
         self._order = self._permutation()
+
+
+class MixedOrder:
+    """An endless order over the joined rows of several sources, which keeps to their ratios.
+
+    The next index comes from the source that is furthest behind by the method of Sainte-Lague: the smallest
+    (2 n + 1) / ratio, where n counts what it gave. So each stretch of the order is as close to the ratios as whole rows
+    can be, without chance. Inside a source the order is `RowOrder`'s.
+    """
+
+    def __init__(self, row_counts: Sequence[int], ratios: Sequence[float], seed: int) -> None:
+        self.ratios = ratios
+        self.orders = [RowOrder(count, seed) for count in row_counts]
+        self._starts = [0, *itertools.accumulate(row_counts)][:-1]
+
+    def next(self, count: int) -> list[int]:
+        """The next `count` indices into the joined rows."""
+        return [self._next() for _ in range(count)]
+
+    def _next(self) -> int:
+        sources = range(len(self.orders))
+        behind = min(sources, key=lambda i: (2 * self.orders[i].taken + 1) / self.ratios[i])
+        return self._starts[behind] + self.orders[behind].next(1)[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sources": [order.state_dict() for order in self.orders]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues where a saved order stood. Raises UserError if a source has another number of rows now."""
+        for order, saved in zip(self.orders, state["sources"], strict=True):
+            order.load_state_dict(saved)

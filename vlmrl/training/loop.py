@@ -1,10 +1,10 @@
 """The training loop: sample groups, score them, take advantages, update, record."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from statistics import fmean
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vlmrl.algorithms.advantages import SPREAD_TOLERANCE
@@ -13,16 +13,17 @@ from vlmrl.config import Config
 from vlmrl.engine.base import Engine, KeptPasses
 from vlmrl.engine.sampling import row_seed
 from vlmrl.errors import Interrupted, UserError
-from vlmrl.evaluation.rows import ScoreCard, evaluate_rows, score_card
+from vlmrl.evaluation.rows import Evaluated, ScoreCard, evaluate_rows, overall, score_card
 from vlmrl.rollout.groups import sample_groups, sampling_settings
-from vlmrl.task import Task, metric_values
+from vlmrl.task_mix import TaskMix
 from vlmrl.training.checkpoint import prune_checkpoints, save_checkpoint
 from vlmrl.training.console import Progress
-from vlmrl.training.data import RowOrder
+from vlmrl.training.data import MixedOrder
 from vlmrl.training.interrupt import StopRequest
+from vlmrl.training.metrics import count_sampled, group_metrics, headline
 from vlmrl.training.recorder import Recorder
-from vlmrl.training.update import Updater, UpdateStats, assign_advantages
-from vlmrl.types import Group, Rollout, Sample, Unparsed
+from vlmrl.training.update import Updater, assign_advantages
+from vlmrl.types import Group, Sample
 
 
 @dataclass
@@ -30,20 +31,21 @@ class Trainer:
     """One run. Its state is what `state_dict` returns plus the model's weights; nothing else survives a step."""
 
     config: Config
-    task: Task
+    mix: TaskMix
     engine: Engine
     algorithm: Algorithm
     updater: Updater
     rows: Sequence[Sample]
     held_out: Sequence[Sample]
-    order: RowOrder
-    weights: dict[str, float]
+    order: MixedOrder
     recorder: Recorder
     progress: Progress
     stop: StopRequest
     step: int = 0
-    before: ScoreCard | None = None
-    after: ScoreCard | None = None
+    before: dict[str, ScoreCard] = field(default_factory=dict)
+    """Each task's first evaluation."""
+    after: dict[str, ScoreCard] = field(default_factory=dict)
+    """Each task's newest evaluation."""
     best: tuple[float, int] | None = None
     """Score and step of the best evaluation after the start."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -72,24 +74,41 @@ class Trainer:
         split_before = self.engine.split_passes
         with _timed(spent, "rollout"):
             groups, sampled = self._collect(kept)
-        constant_B = assign_advantages(groups, self.algorithm, self.config.rollout)
+        dead = self._assign_advantages(groups)
         with _timed(spent, "update"):
             stats = self.updater.update(groups, self.step, kept)
-        metrics = self._metrics(groups, sampled, constant_B.tolist(), stats)
-        metrics["split_passes"] = self.engine.split_passes - split_before
+        metrics = {
+            **group_metrics(self.mix, groups, sampled, dead),
+            "lr": self.updater.optimizer.param_groups[0]["lr"],
+            **stats.record(),
+            "split_passes": self.engine.split_passes - split_before,
+        }
         with _timed(spent, "record"):
             self.recorder.step(self.step, metrics, groups, spent)
         for phase, seconds in spent.items():
             self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
         self.progress.step(self.step, metrics)
 
-    def _collect(self, kept: KeptPasses) -> tuple[list[Group], int]:
-        """The step's groups, and how many were sampled to get them (dynamic sampling drops constant ones)."""
+    def _assign_advantages(self, groups: Sequence[Group]) -> set[str]:
+        """Sets every rollout's advantage by its task's scale; returns the ids of groups whose rewards do not vary."""
+        dead: set[str] = set()
+        for part in self.mix.parts:
+            own = [group for group in groups if self.mix.of(group.sample) is part]
+            if own:
+                algorithm = replace(self.algorithm, scale=part.scale or self.algorithm.scale)
+                constant_B = assign_advantages(own, algorithm, self.config.rollout)
+                dead |= {group.id for group, constant in zip(own, constant_B.tolist(), strict=True) if constant}
+        return dead
+
+    def _collect(self, kept: KeptPasses) -> tuple[list[Group], Counter[str]]:
+        """The step's groups, and how many of each task were sampled to get them (dynamic sampling drops constant
+        ones and takes the next rows in their order, whichever task's they are)."""
         chosen: list[Group] = []
-        wanted, sampled = self.config.rollout.prompts_per_step, 0
+        wanted = self.config.rollout.prompts_per_step
+        sampled: Counter[str] = Counter()
         for _ in range(1 + (self.config.algorithm.max_refills if self.algorithm.drop_constant_groups else 0)):
-            groups = self._sample(wanted - len(chosen), sampled, kept)
-            sampled += len(groups)
+            groups = self._sample(wanted - len(chosen), sampled.total(), kept)
+            sampled += count_sampled(self.mix, groups)
             chosen += [g for g in groups if not self.algorithm.drop_constant_groups or self._accuracy_varies(g)]
             if len(chosen) == wanted:
                 break
@@ -101,11 +120,10 @@ class Trainer:
         seeds = [[row_seed(self.config.run.seed, id_, g) for g in range(rollout.group_size)] for id_ in ids]
         groups = sample_groups(
             self.engine,
-            self.task,
+            self.mix,
             [self.rows[i] for i in self.order.next(count)],
             sampling_settings(rollout),
             seeds,
-            self.weights,
             ids,
             kept,
         )
@@ -113,8 +131,7 @@ class Trainer:
         return groups
 
     def _accuracy_varies(self, group: Group) -> bool:
-        headline = self.task.metrics()[0]
-        values = [metric_values(self.task, group.sample, r)[headline] for r in group.rollouts]
+        values = headline(self.mix.of(group.sample), group)
         return max(values) - min(values) > SPREAD_TOLERANCE
 
     def _refuse_failing_rewards(self, groups: Sequence[Group]) -> None:
@@ -127,33 +144,6 @@ class Trainer:
                 f"{self.step} failed; run.max_error_rate={self.config.run.max_error_rate}):\n{trace}"
             )
 
-    def _metrics(
-        self, groups: Sequence[Group], sampled: int, constant_B: list[bool], stats: UpdateStats
-    ) -> dict[str, Any]:
-        rollouts = [r for group in groups for r in group.rollouts]
-        values = [metric_values(self.task, g.sample, r) for g in groups for r in g.rollouts]
-        lengths = [len(r.token_ids_T) for r in rollouts]
-        scores = [score for r in rollouts for score in r.scores.values()]
-        if not rollouts:
-            return {"groups": 0, "sampled_groups": sampled, **stats.record()}
-        return {
-            "reward": fmean(r.reward for r in rollouts),
-            "rewards": {name: _component_mean(rollouts, name) for name in self.task.rewards()},
-            "accuracy": fmean(v[self.task.metrics()[0]] for v in values),
-            "unparsed": fmean(isinstance(r.answer, Unparsed) for r in rollouts),
-            "truncated": fmean(r.truncated for r in rollouts),
-            "reward_errors": sum(score.error is not None for score in scores),
-            "groups": len(groups),
-            "sampled_groups": sampled,
-            "dead_groups": fmean(constant_B),
-            "advantage_abs": fmean(abs(r.advantage) for r in rollouts),
-            "entropy": fmean(r.entropy for r in rollouts),
-            "completion_tokens": fmean(lengths),
-            "completion_tokens_max": max(lengths),
-            "lr": self.updater.optimizer.param_groups[0]["lr"],
-            **stats.record(),
-        }
-
     def _evaluation_due(self) -> bool:
         every, total = self.config.eval.every, self.config.run.steps
         return bool(self.held_out) and (self.step in (0, total) or (every > 0 and self.step % every == 0))
@@ -162,16 +152,24 @@ class Trainer:
         started = time.perf_counter()
         with self.progress.evaluating(len(self.held_out)) as advance:
             limit = self.config.rollout.max_completion_tokens
-            evaluated = list(evaluate_rows(self.engine, self.task, self.held_out, limit, advance))
-        tags = sorted({tag for item in evaluated for tag in item.group.sample.tags})
-        card = score_card(self.task, evaluated, tags)
-        self.recorder.evaluation(self.step, card, evaluated)
-        self.before, self.after = self.before or card, card
+            evaluated = list(evaluate_rows(self.engine, self.mix, self.held_out, limit, advance))
+        cards = self._cards(evaluated)
+        card = overall(cards)
+        self.recorder.evaluation(self.step, card, cards, evaluated)
+        self.before, self.after = self.before or cards, cards
         if self.step and (self.best is None or card.score > self.best[0]):
             self.best = card.score, self.step
             self._save()
         self.seconds["eval"] = self.seconds.get("eval", 0.0) + time.perf_counter() - started
         self.progress.evaluated(self.step, card)
+
+    def _cards(self, evaluated: Sequence[Evaluated]) -> dict[str, ScoreCard]:
+        cards = {}
+        for part in self.mix.parts:
+            own = [item for item in evaluated if self.mix.of(item.group.sample) is part]
+            tags = sorted({tag for item in own for tag in item.group.sample.tags})
+            cards[part.name] = score_card(part.task, own, tags)
+        return cards
 
     def _save(self) -> None:
         run = self.recorder.run
@@ -193,14 +191,6 @@ class Trainer:
         self.updater.optimizer.load_state_dict(state["optimizer"])
         self.order.load_state_dict(state["order"])
         self.before, self.best, self.seconds = state["before"], state["best"], state["seconds"]
-
-
-def _component_mean(rollouts: Sequence[Rollout], name: str) -> float | None:
-    """Mean of a reward component; None if it applies to no parsed answer, whatever unparsed ones earn by rule."""
-    scores = [(r.scores[name].value, isinstance(r.answer, Unparsed)) for r in rollouts]
-    known = [value for value, _ in scores if value is not None]
-    applies = any(value is not None for value, unparsed in scores if not unparsed)
-    return fmean(known) if applies else None
 
 
 @contextmanager

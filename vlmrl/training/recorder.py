@@ -11,12 +11,30 @@
 | images/FINGERPRINT.png | pictures of the logged groups and of evaluated rows |
 | checkpoints/step-NNNNNN/ | the newest and the best checkpoint |
 | summary.json | before and after, paths, seconds |
+
+Keys of a train line in metrics.jsonl:
+
+| key | meaning |
+|---|---|
+| reward, rewards | mean total reward, and the mean of each component (null where no answer could be scored by it) |
+| accuracy | mean of the headline metric over the sampled completions |
+| unparsed, truncated | share of completions without an answer, and of those cut at the token limit |
+| reward_errors | rewards that raised an exception |
+| groups, sampled_groups | groups trained on, and groups sampled to get them |
+| dead_groups | share of the groups whose rewards do not vary, so that they teach nothing |
+| advantage_abs, entropy | mean size of the advantages; mean entropy of the sampling distributions (nats) |
+| completion_tokens, completion_tokens_max | mean and longest completion |
+| lr, loss, grad_norm, clip_low, clip_high, kl, skipped, dead_skipped, kept_passes, split_passes | see UpdateStats |
+
+An eval line holds the fields of a ScoreCard. A run of several tasks has the same lines about all of its rows together:
+components are called task.component, and an eval line's score is the mean over the tasks. Beside that, `tasks` holds
+each task's own keys up to completion_tokens_max, or its own ScoreCard; and a row's id begins with its task's name.
 """
 
 import json
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -103,13 +121,20 @@ class Recorder:
         self._append("metrics.jsonl", {"kind": "train", "step": step, **metrics})
         self._append("timings.jsonl", {"step": step, "seconds": {k: round(v, 4) for k, v in seconds.items()}})
 
-    def evaluation(self, step: int, card: ScoreCard, evaluated: Sequence[Evaluated]) -> None:
-        """Records one evaluation of the held-out rows."""
-        lines = [
-            group_record(step, item.group, self._pictures(item.group)) | {"metrics": item.metrics} for item in evaluated
-        ]
+    def evaluation(
+        self, step: int, card: ScoreCard, cards: Mapping[str, ScoreCard], evaluated: Sequence[Evaluated]
+    ) -> None:
+        """Records one evaluation of the held-out rows: the run's card, and those of the tasks if there are several."""
+        several = len(cards) > 1
+        lines = []
+        for item in evaluated:
+            metrics = item.metrics
+            if several:  # rows of all tasks share the name of what they are judged by
+                metrics = metrics | {card.metric: metrics[cards[item.group.sample.task].metric]}
+            lines.append(group_record(step, item.group, self._pictures(item.group)) | {"metrics": metrics})
         self._write_lines(self.run / "evals" / f"step-{step:06d}.jsonl", lines)
-        self._append("metrics.jsonl", {"kind": "eval", "step": step, **card.record()})
+        tasks = {"tasks": {name: one.record() for name, one in cards.items()}} if several else {}
+        self._append("metrics.jsonl", {"kind": "eval", "step": step, **card.record(), **tasks})
 
     def _pictures(self, group: Group) -> list[str]:
         names: list[str] = []

@@ -1,6 +1,7 @@
 """`vlmrl train`: checks everything that can be wrong, then trains, then sums up."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,15 +18,15 @@ from vlmrl.engine.sampling import row_seed
 from vlmrl.engine.self_check import CHECKED_MEMBERS, CHECKED_TOKENS, require_agreement
 from vlmrl.engine.shared import SharedEngine
 from vlmrl.errors import UserError
+from vlmrl.evaluation.rows import ScoreCard, overall
 from vlmrl.models.checkpoint_folders import checkpoint_folder, newest_checkpoint
 from vlmrl.models.load import Policy, load_policy, parameter_table, resolve_device
-from vlmrl.registry import find_task
 from vlmrl.report.page import write_report
 from vlmrl.rollout.groups import encode, sampling_settings, truncation
-from vlmrl.task import Task, reward_weights
+from vlmrl.task_mix import TaskMix, task_mix, task_names
 from vlmrl.training.checkpoint import load_state, require_space, training_bytes
 from vlmrl.training.console import Progress, before_after_table
-from vlmrl.training.data import RowOrder, split_rows
+from vlmrl.training.data import Joined, MixedOrder, split_rows
 from vlmrl.training.interrupt import StopRequest
 from vlmrl.training.loop import Trainer
 from vlmrl.training.recorder import Recorder, dump_json, require_free_folder
@@ -45,36 +46,41 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     run = resume or Path(config.run.dir or _new_run_folder(config))
     algorithm = choose_algorithm(config.algorithm, config.rollout)
     _require_one_support(config, algorithm)
-    task = find_task(config.task.name).create(config.task.options)
-    weights = reward_weights(task, config.task.weights)
+    mix = task_mix(config)
     checkpoint = _checkpoint_to_resume(resume) if resume else None
     if not resume:
         require_free_folder(run)
     random.seed(config.run.seed)
     torch.manual_seed(config.run.seed)
-    rows, held_out = split_rows(task, config.data, config.run.seed)
-    if config.data.train is not None:
-        require_sound_pictures(rows)
+    rows: list[Sequence[Sample]] = []
+    held_out: list[Sequence[Sample]] = []
+    for part in mix.parts:
+        sides = split_rows(part.task, part.data, config.run.seed)
+        for side, found in zip((rows, held_out), sides, strict=True):
+            side.append(mix.rows_of(part, found))
+        if part.data.train is not None:
+            require_sound_pictures(rows[-1])
     device = resolve_device(config.run.device)
     policy = _load_policy(config, device, checkpoint)
-    require_sound_rows(task, policy.family, rows, config.task.weights)
+    for part, own in zip(mix.parts, rows, strict=True):
+        require_sound_rows(part.task, policy.family, own, part.weights)
     require_space(run, CHECKPOINTS_KEPT * training_bytes(policy))
     engine = make_engine(policy, config.engine)
     progress = Progress(config.run.steps)
     progress.console.print(parameter_table(policy))
     if config.engine.self_check and config.engine.kind == "shared":
-        progress.console.print(f"shared prompt against naive: {_self_check(engine, task, rows[0], config)}")
+        for own in rows:
+            progress.console.print(f"shared prompt against naive: {_self_check(engine, mix, own[0], config)}")
     recorder = Recorder(run, config.run.logged_groups)
     trainer = Trainer(
         config=config,
-        task=task,
+        mix=mix,
         engine=engine,
         algorithm=algorithm,
         updater=_updater(engine, algorithm, config, device),
-        rows=rows,
-        held_out=held_out,
-        order=RowOrder(len(rows), config.run.seed),
-        weights=weights,
+        rows=Joined(rows),
+        held_out=Joined(held_out),
+        order=MixedOrder([len(own) for own in rows], [part.ratio for part in mix.parts], config.run.seed),
         recorder=recorder,
         progress=progress,
         stop=StopRequest(),
@@ -101,7 +107,7 @@ def _require_one_support(config: Config, algorithm: Algorithm) -> None:
 
 def _new_run_folder(config: Config) -> str:
     model = Path(config.model.path).name
-    return f"runs/{config.task.name}-{model}-{datetime.now():%Y%m%d-%H%M%S}"
+    return f"runs/{'+'.join(task_names(config))}-{model}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def _checkpoint_to_resume(run: Path) -> Path:
@@ -121,10 +127,10 @@ def _load_policy(config: Config, device: torch.device, checkpoint: Path | None) 
     return load_policy(replace(config.model, path=str(checkpoint)), device, trainable=True)
 
 
-def _self_check(engine: Engine, task: Task, sample: Sample, config: Config) -> str:
+def _self_check(engine: Engine, mix: TaskMix, sample: Sample, config: Config) -> str:
     """Compares the engines on a group of the first row, sampled as training samples."""
     rollout = config.rollout
-    prompts = encode(engine.policy, task, [sample])
+    prompts = encode(engine.policy, mix, [sample])
     seeds = [[row_seed(config.run.seed, "self-check", g) for g in range(CHECKED_MEMBERS)]]
     settings = sampling_settings(rollout)
     settings = replace(settings, max_tokens=min(settings.max_tokens, CHECKED_TOKENS))
@@ -146,8 +152,12 @@ def _sum_up(trainer: Trainer, run: Path) -> dict[str, Any]:
     config, seconds = trainer.config, trainer.seconds
     best = trainer.best
 
-    def result(card: Any) -> dict[str, Any] | None:
-        return card and {name: getattr(card, name) for name in ("metric", "score", "n", "low", "high", "unparsed")}
+    def result(cards: dict[str, ScoreCard]) -> dict[str, Any] | None:
+        names = ("metric", "score", "n", "low", "high", "unparsed")
+        return {name: getattr(overall(cards), name) for name in names} if cards else None
+
+    def of_task(name: str, cards: dict[str, ScoreCard]) -> dict[str, Any] | None:
+        return result({name: cards[name]} if name in cards else {})
 
     checkpoint = str(checkpoint_folder(run, trainer.step))
     summary = {
@@ -169,10 +179,16 @@ def _sum_up(trainer: Trainer, run: Path) -> dict[str, Any]:
             "best_checkpoint": str(checkpoint_folder(run, best[1])) if best else None,
         },
     }
+    if trainer.mix.several:
+        summary["tasks"] = {
+            part.name: {"before": of_task(part.name, trainer.before), "after": of_task(part.name, trainer.after)}
+            for part in trainer.mix.parts
+        }
     dump_json(summary, run / "summary.json")
     report = write_report(run)
     console = trainer.progress.console
-    if trainer.before and trainer.after:
-        console.print(before_after_table(trainer.before, trainer.after))
+    for name, after in trainer.after.items():
+        title = f"{name}, held-out" if trainer.mix.several else "held-out"
+        console.print(before_after_table(trainer.before[name], after, title))
     console.print(f"checkpoint  {checkpoint}\nreport      {report}", soft_wrap=True)
     return summary
