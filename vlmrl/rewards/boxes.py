@@ -40,6 +40,25 @@ def closeness(answer: Point | Box, target: Box) -> float:
     return max(0.0, 1 - (distance / farthest) ** 2)
 
 
+def giou(predicted: Box, target: Box) -> float:
+    """Generalised IoU in [-1, 1]: IoU - (hull - union) / hull, the hull being the smallest box around both.
+
+    It is IoU minus the share of the hull that neither box covers, so boxes that do not overlap still differ: the farther
+    apart, the nearer to -1. Two boxes without a hull's area earn -1, so that a box without area never earns more
+    than one that has some.
+    Source: Rezatofighi et al. (arXiv 1902.09630); Visual-RFT's grpo_lisa.py rewards GIoU + 1.
+    """
+    predicted = predicted.to(target.frame)
+    intersection = predicted.intersection_area(target)
+    union = predicted.area + target.area - intersection
+    width = max(predicted.x2, target.x2) - min(predicted.x1, target.x1)
+    height = max(predicted.y2, target.y2) - min(predicted.y1, target.y1)
+    hull = width * height
+    # A union of 0 in a hull with an area is two boxes without area; their IoU is 0 as in Box.iou.
+    overlap = intersection / union if union > 0 else 0.0
+    return overlap - (hull - union) / hull if hull > 0 else -1.0
+
+
 def edge_agreement(predicted: Box, target: Box) -> float:
     """4 / sum(1 / s_k): the harmonic mean of how close each of the four edges is to the target's.
 
