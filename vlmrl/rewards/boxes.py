@@ -131,9 +131,8 @@ def corners_near(predicted: Box, target: Box) -> float:
 def giou(predicted: Box, target: Box) -> float:
     """Generalised IoU in [-1, 1]: IoU - (hull - union) / hull, the hull being the smallest box around both.
 
-    It is IoU minus the share of the hull that neither box covers, so boxes that do not overlap still differ: the farther
-    apart, the nearer to -1. Two boxes without a hull's area earn -1, so that a box without area never earns more
-    than one that has some.
+    It is IoU minus the share of the hull that neither box covers, so boxes that do not overlap still differ: the
+    farther apart, the nearer to -1. A hull without area, around two dots, makes it -1.
     Source: Rezatofighi et al. (arXiv 1902.09630); Visual-RFT's grpo_lisa.py rewards GIoU + 1.
     """
     predicted = predicted.to(target.frame)
