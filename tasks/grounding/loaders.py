@@ -102,8 +102,9 @@ def _schema_of(file: RowFile, schemas: Sequence[Schema]) -> Schema:
         problem = f"is in the schema {found[0].name}, which is not read here"
     else:
         problem = f"has rows with the keys {', '.join(sorted(keys))}, which is no known schema"
-        if known:
-            nearest = min(known, key=lambda schema: len(schema.required - keys) + len(keys - schema.required))
+        readable = [schema for schema in schemas if schema.container == file.container]
+        if readable:
+            nearest = min(readable, key=lambda schema: len(schema.required - keys) + len(keys - schema.required))
             missing = ", ".join(sorted(nearest.required - keys)) or "none"
             problem += f" (nearest: {nearest.name}; missing keys: {missing})"
     raise UserError("\n  ".join([f"{file.path} {problem}; the schemas read here are", *map(str, schemas)]))
