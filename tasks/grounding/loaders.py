@@ -195,7 +195,7 @@ def _require_size(row: Row, size: Size, where: str) -> None:
 
 
 def _require_normalised(value: Any, box: Box, where: str) -> None:
-    """The copies of these files made for InternVL hold thousandths in `solution`; the second box gives them away."""
+    """A copy of such a file for another family may hold another frame in `solution`; the second box gives it away."""
     field = f"{where}, field normalized_solution"
     stated = number_list(value, 4, field)
     found = (box.x1, box.y1, box.x2, box.y2)
