@@ -117,3 +117,10 @@ def test_iou(other: tuple[float, float, float, float], iou: float) -> None:
 def test_iou_of_two_boxes_without_area_is_zero() -> None:
     point = Box(3, 3, 3, 3, ORIGINAL)
     assert point.iou(point) == 0.0
+
+
+def test_a_value_in_its_own_frame_is_exactly_itself() -> None:
+    frame = ImageRecord(0, Size(200, 100)).frame(Unit.ORIGINAL)
+    box = Box(0.1, 0.2, 1.0, 10.444680879865208, frame)  # 10.44... * 100 / 100 is another number
+    assert box.to(frame) == box
+    assert box.center.to(frame) == box.center

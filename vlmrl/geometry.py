@@ -118,7 +118,9 @@ class Point:
         _require_finite(self.x, self.y)
 
     def to(self, frame: Frame) -> "Point":
-        """The same position in another frame of the same picture."""
+        """The same position in another frame of the same picture; in its own frame, exactly the same."""
+        if frame == self.frame:
+            return self
         _require_convertible(self.frame, frame)
         x = _moved(self.x, self.frame.width, frame.width)
         y = _moved(self.y, self.frame.height, frame.height)
@@ -151,7 +153,9 @@ class Box:
             raise FrameError(f"box ({self.x1}, {self.y1}, {self.x2}, {self.y2}) has swapped corners")
 
     def to(self, frame: Frame) -> "Box":
-        """The same rectangle in another frame of the same picture."""
+        """The same rectangle in another frame of the same picture; in its own frame, exactly the same."""
+        if frame == self.frame:
+            return self
         _require_convertible(self.frame, frame)
         x1, x2 = (_moved(x, self.frame.width, frame.width) for x in (self.x1, self.x2))
         y1, y2 = (_moved(y, self.frame.height, frame.height) for y in (self.y1, self.y2))

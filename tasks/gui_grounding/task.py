@@ -85,6 +85,26 @@ class GuiGrounding(Task):
         """Harmonic mean of how close the four edges of a box answer are to the target's."""
         return boxes.edge_agreement(answer, _target(sample)) if isinstance(answer, Box) else NO_EXTENT
 
+    @reward(weight=0.0)
+    def point_strictly_in_box(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
+        """1 if the click is in the target and not on an edge."""
+        return boxes.point_strictly_in_box(answer, _target(sample))
+
+    @reward(weight=0.0, bounds=(0.0, 2.0))
+    def inside_and_close(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
+        """1 for a click in the target, and closeness as far as one side of the picture."""
+        return boxes.inside_and_close(answer, _target(sample))
+
+    @reward(weight=0.0)
+    def gaussian_point(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
+        """A Gaussian over the target, 1 at its centre."""
+        return boxes.gaussian_point(answer, _target(sample))
+
+    @reward(weight=0.0)
+    def gaussian_coverage(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float | Score:
+        """How much the Gaussians of a box answer and of the target overlap."""
+        return boxes.gaussian_coverage(answer, _target(sample)) if isinstance(answer, Box) else NO_EXTENT
+
     @metric
     def hit(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
         """The ScreenSpot score: the click is in the target, edges included."""

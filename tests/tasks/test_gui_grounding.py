@@ -19,6 +19,7 @@ CONVENTIONS = {
 }
 RECORD = ImageRecord(0, Size(1920, 1080), Size(1932, 1092))
 GOLD = Box(1500, 100, 1700, 160, RECORD.frame(Unit.ORIGINAL))
+WATCHED = ("closeness", "point_strictly_in_box", "inside_and_close", "gaussian_point", "gaussian_coverage")
 HONEST_WRONG = '{"point_2d": [100, 900]}'
 
 
@@ -66,7 +67,10 @@ def test_the_gold_answer_earns_full_marks(convention: str, answer: str, mode: st
     assert perfect.reward == pytest.approx(1.1 if answer == "point" else 1.475, abs=0.01)
     assert hit(task, sample, perfect) == 1.0
     assert perfect.scores["closeness"].value == pytest.approx(1, abs=1e-4)
-    for extent in ("iou", "box_size"):
+    assert perfect.scores["point_strictly_in_box"].value == 1
+    assert perfect.scores["inside_and_close"].value == pytest.approx(2, abs=1e-4)
+    assert perfect.scores["gaussian_point"].value == pytest.approx(1, abs=0.01)
+    for extent in ("iou", "box_size", "gaussian_coverage"):
         if answer == "box":
             assert perfect.scores[extent].value == pytest.approx(1, abs=0.05)  # rounded to the family's numbers
         else:
@@ -76,7 +80,8 @@ def test_the_gold_answer_earns_full_marks(convention: str, answer: str, mode: st
 
 def test_the_declared_weights() -> None:
     declared = {name: spec.weight for name, spec in gui().rewards().items()}
-    assert declared == {"point_in_box": 1.0, "format": 0.1, "closeness": 0.0, "iou": 0.25, "box_size": 0.125}
+    counted = {"point_in_box": 1.0, "format": 0.1, "iou": 0.25, "box_size": 0.125}
+    assert declared == counted | dict.fromkeys(WATCHED, 0.0)
     assert gui().metrics() == ["hit"]
 
 

@@ -1,7 +1,7 @@
 """What a check found, as a table, as text and as JSON."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean, quantiles
 from typing import Any
@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 SHOWN_PROBLEMS = 20
+FIRST_COLUMN = "mean score of"
+PADDING = 3
+"""Space around the text of a column and beside it, in characters."""
 BINS = 10
 """Bars of the histogram of prompt lengths."""
 
@@ -47,7 +50,8 @@ class CheckReport:
         if self.prompt_tokens:
             console.print(_histogram(self.prompt_tokens))
         if self.answers:
-            console.print(self._answer_table())
+            for table in self._answer_tables(console.width):
+                console.print(table)
         for note in self.notes:
             console.print(f"note     {note}")
         for problem in self.problems[:SHOWN_PROBLEMS]:
@@ -56,14 +60,25 @@ class CheckReport:
             console.print(f"... and {len(self.problems) - SHOWN_PROBLEMS} more (all of them with --json FILE)")
         console.print("[green]ok[/green]" if self.ok else f"[red]{len(self.problems)} problems[/red]")
 
-    def _answer_table(self) -> Table:
+    def _answer_tables(self, width: int) -> Iterator[Table]:
+        """The scores in as few tables as `width` characters allow: a task may have more components than fit in one."""
         columns = dict.fromkeys(["reward", *(name for means in self.answers.values() for name in means)])
         shown = [name for name in columns if any(means.get(name) for means in self.answers.values())]
-        table = Table(Column("mean score of", no_wrap=True), box=SIMPLE_HEAD)
-        for name in shown:
+        first = max(map(len, [FIRST_COLUMN, *self.answers])) + PADDING
+        while shown:
+            room = width - first
+            names: list[str] = []
+            while shown and (not names or room >= _column_width(shown[0])):
+                names.append(shown.pop(0))
+                room -= _column_width(names[-1])
+            yield self._answer_table(names)
+
+    def _answer_table(self, names: Sequence[str]) -> Table:
+        table = Table(Column(FIRST_COLUMN, no_wrap=True), box=SIMPLE_HEAD)
+        for name in names:
             table.add_column(name.replace("_", " "), justify="right")
         for answer, means in self.answers.items():
-            table.add_row(answer, *(f"{means[name]:.3f}" if name in means else "-" for name in shown))
+            table.add_row(answer, *(f"{means[name]:.3f}" if name in means else "-" for name in names))
         return table
 
 
@@ -83,6 +98,11 @@ class MixedReport:
     def print(self) -> None:
         for report in self.reports:
             report.print()
+
+
+def _column_width(name: str) -> int:
+    """Characters of a column of scores: its header breaks between words."""
+    return max(len("0.000"), *map(len, name.split("_"))) + PADDING
 
 
 def _histogram(lengths: list[int]) -> Table:

@@ -1,4 +1,4 @@
-"""``vlmrl bench``: how fast a step and a rollout are, side by side with others."""
+"""``vlmrl bench``: how fast a step and a rollout are, side by side with others, and how fast rewards are."""
 
 import argparse
 import sys
@@ -49,7 +49,7 @@ DEFAULT_PEERS = "trl,loop,loop-once"
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "bench",
-        help="measure a step or a rollout side by side with others",
+        help="measure a step or a rollout side by side with others, or rewards",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -65,6 +65,14 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     step.set_defaults(run=run_step)
     rollout = _kind(kinds, "rollout", "sampling against HF generate and vLLM", ROLLOUT_DESCRIPTION, ROLLOUT_EXAMPLES)
     rollout.set_defaults(run=run_rollout, lora=False, checkpointing=False)
+    rewards = kinds.add_parser(
+        "rewards",
+        help="how fast box rewards score, on one core",
+        description="Time 10,000 scores of each box reward, and of the grounding task from text to all its components.",
+        allow_abbrev=False,
+    )
+    add_json_flag(rewards)
+    rewards.set_defaults(run=run_rewards)
 
 
 def _kind(
@@ -147,6 +155,16 @@ def run_rollout(args: argparse.Namespace) -> None:
         write_json(args.json, {"machine": machine, "model": vars(model), "results": records})
     print(ROLLOUT_LEGEND)
     print(machine_lines(machine))
+
+
+def run_rewards(args: argparse.Namespace) -> None:
+    from vlmrl.bench.rewards import time_rewards
+
+    timings = []
+    for timing in time_rewards():
+        print(f"{timing.name:44} {timing.scores} in {timing.seconds:6.3f} s", flush=True)
+        timings.append(vars(timing))
+    write_json(args.json, {"timings": timings})
 
 
 def _say(text: str) -> None:
