@@ -1,8 +1,8 @@
 """Labelled box lists: typed answer -> text in the family's convention, and text -> typed answer.
 
-json: `[{"bbox_2d": [x1, y1, x2, y2], "label": "cat"}, ...]`. qwen2_box_tokens: `<|object_ref_start|>cat<|object_ref_end|>`
-and `<|box_start|>(x1,y1),(x2,y2)<|box_end|>`, repeated. internvl_brackets: `<ref>cat</ref><box>[[x1, y1, x2, y2], ...]
-</box>`, repeated.
+json: `[{"bbox_2d": [x1, y1, x2, y2], "label": "cat"}, ...]`. qwen2_box_tokens: `<|object_ref_start|>cat
+<|object_ref_end|><|box_start|>(x1,y1),(x2,y2)<|box_end|>` without the line break, repeated. internvl_brackets:
+`<ref>cat</ref><box>[[x1, y1, x2, y2], ...]</box>`, repeated.
 
 One strict rule set for training, evaluation and data checks:
 

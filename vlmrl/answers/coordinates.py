@@ -160,7 +160,7 @@ def listed_numbers(value: Any, key: str, count: int) -> list[float] | Unparsed:
 
 
 def placed(numbers: list[float], record: ImageRecord, convention: Convention) -> Point | Box | Unparsed:
-    """The point (two numbers) or box (four) that a family writes so, in original pixels; no answer if off the picture."""
+    """The point (two numbers) or box (four) a family writes so, in original pixels; no answer if off the picture."""
     frame = convention.frame(record)
     names = POINT.names if len(numbers) == 2 else BOX.names
     for i, number in enumerate(numbers):

@@ -55,11 +55,11 @@ def matched_iou(predicted: Boxes, gold: Boxes, ignored: Boxes = NO_BOXES, minimu
 
 
 def f1(predicted: Boxes, gold: Boxes, ignored: Boxes = NO_BOXES, threshold: float = HIT_IOU) -> float:
-    """2 TP / (predictions + gold boxes); TP is the largest number of one-to-one pairs of one label with IoU >= threshold.
+    """2 TP / (predictions + gold boxes); TP is the largest number of one-to-one pairs, of one label and IoU >= threshold.
 
     With one-to-one pairs, unlike the F1 of Rex-Omni (arXiv 2510.12798), which pays duplicates.
     """
-    hits = _with_same_labels((iou_matrix(predicted, gold) >= threshold).astype(float), predicted, gold)
+    hits = _hits(predicted, gold, threshold)
     pairs = _assigned(hits)
     total = len(_counted(predicted, pairs, ignored)) + len(gold.items)
     return 2 * len(pairs) / total if total else 1.0
@@ -100,8 +100,12 @@ def hits_and_corners(predicted: Boxes, gold: Boxes, ignored: Boxes = NO_BOXES) -
 
 def counted_predictions(predicted: Boxes, gold: Boxes, ignored: Boxes) -> list[int]:
     """Indices of the predictions that count: those with a hit (IoU 0.5) of their own, or outside ignored regions."""
-    hits = _with_same_labels((iou_matrix(predicted, gold) >= HIT_IOU).astype(float), predicted, gold)
-    return _counted(predicted, _assigned(hits), ignored)
+    return _counted(predicted, _assigned(_hits(predicted, gold, HIT_IOU)), ignored)
+
+
+def _hits(predicted: Boxes, gold: Boxes, threshold: float) -> Floats:
+    """1 for the pairs of one label whose IoU reaches the threshold, else 0."""
+    return _with_same_labels((iou_matrix(predicted, gold) >= threshold).astype(float), predicted, gold)
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,6 @@ def _paid(values: Floats, predicted: Boxes, gold: Boxes, ignored: Boxes) -> floa
     ours = Counter(predicted.items[i].label for i in _counted(predicted, pairs, ignored))
     theirs = Counter(item.label for item in gold.items)
     larger = (ours | theirs).total()
-    # The sum of n exact ones may not exceed n, but sums of rounded values can.
     return min(sum(pair.value for pair in pairs) / larger, 1.0) if larger else 1.0
 
 
@@ -133,7 +136,7 @@ def _counted(predicted: Boxes, pairs: Sequence[_Pair], ignored: Boxes) -> list[i
     ours, _, overlaps = _overlaps(predicted, ignored)
     areas = _areas(ours)[:, None]
     shares = np.divide(overlaps, areas, out=np.zeros_like(overlaps), where=areas > 0)
-    inside = (_with_same_labels(shares, predicted, ignored) >= IGNORED_SHARE).any(axis=1)
+    inside = np.any(_with_same_labels(shares, predicted, ignored) >= IGNORED_SHARE, axis=1)
     matched = {pair.predicted for pair in pairs}
     return [i for i in everything if i in matched or not inside[i]]
 
