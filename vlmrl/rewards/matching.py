@@ -55,7 +55,7 @@ def matched_iou(predicted: Boxes, gold: Boxes, ignored: Boxes = NO_BOXES, minimu
 
 
 def f1(predicted: Boxes, gold: Boxes, ignored: Boxes = NO_BOXES, threshold: float = HIT_IOU) -> float:
-    """2 TP / (predictions + gold boxes); TP is the largest number of one-to-one pairs, of one label and IoU >= threshold.
+    """2 TP / (predictions + gold boxes); TP is the most one-to-one pairs of one label with IoU >= threshold.
 
     With one-to-one pairs, unlike the F1 of Rex-Omni (arXiv 2510.12798), which pays duplicates.
     """
