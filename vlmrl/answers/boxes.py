@@ -80,7 +80,8 @@ class ListMarkup:
         unnamed = box.replace(NUMBER, NUMBER.replace("(", "(?:", 1))
         between = rf"\s*{separator}\s*" if separator else r"\s*"
         of_one_label = re.compile(
-            opening.replace(r"\{\}", "([^<]+)").replace("><", r">\s*<") + rf"\s*({unnamed}(?:{between}{unnamed})*)\s*{closing}\s*"
+            opening.replace(r"\{\}", "([^<]+)").replace("><", r">\s*<")
+            + rf"\s*({unnamed}(?:{between}{unnamed})*)\s*{closing}\s*"
         )
         written: list[Written] = []
         position = 0
