@@ -82,7 +82,7 @@ class Detection(Task):
 
     @reward(weight=0.0)
     def location_and_class(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
-        """Mean of IoU and label agreement of one-to-one pairs (Perception-R1)."""
+        """IoU of one-to-one pairs, half of it where the label is wrong (after Perception-R1)."""
         return matching.location_and_class(answer, _gold(sample), _ignored(sample))
 
     @reward(weight=0.0)

@@ -66,15 +66,15 @@ def f1(predicted: Boxes, gold: Boxes, ignored: Boxes = NO_BOXES, threshold: floa
 
 
 def location_and_class(predicted: Boxes, gold: Boxes, ignored: Boxes = NO_BOXES) -> float:
-    """Sum over matched pairs of (IoU + [labels agree]) / 2, divided by max(predictions, gold boxes).
+    """Sum over matched pairs of IoU x (1 + [labels agree]) / 2, divided by max(predictions, gold boxes).
 
     The matching maximises that sum over pairs of any labels. Source: the detection reward of Perception-R1 (arXiv
-    2504.07954), whose location and class parts are published while their coefficients are not: here they are equal and
-    the normaliser counts both missing and spare boxes. Boxes that do not overlap are no pair, so that a class named
-    without a place earns nothing.
+    2504.07954), whose location and class parts are published while their coefficients are not: here they are equal, and
+    the normaliser counts both missing and spare boxes. The class part is multiplied by the IoU: added to it, as
+    published, a box around the whole picture with a right label earns half the reward, and an honest miss nothing.
     """
     ious = iou_matrix(predicted, gold)
-    parts = np.where(ious > 0, (ious + _same_labels(predicted, gold)) / 2, 0.0)
+    parts = ious * (1 + _same_labels(predicted, gold)) / 2
     pairs = _assigned(parts)
     larger = max(len(_counted(predicted, pairs, ignored)), len(gold.items))
     return min(sum(pair.value for pair in pairs) / larger, 1.0) if larger else 1.0
