@@ -294,7 +294,7 @@ def test_attacks_on_a_row_with_gold(convention: Convention) -> None:
     counts = {name: len(answer.items) for name, answer in answers.items() if isinstance(answer, Boxes)}
     assert counts == {
         "the whole picture as every class": 2,
-        "a grid of guesses": 200,
+        "a grid of guesses": 100,
         "no objects": 0,
         "gold three times": 6,
         "gold as every class": 4,

@@ -31,7 +31,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import cycle, groupby
 from typing import Any
 
 from vlmrl.answers.answer_type import AnswerType
@@ -156,19 +156,19 @@ class BoxesAnswer(AnswerType):
         classes = asked_classes(sample) or tuple(dict.fromkeys(item.label for item in gold.items))
         whole = Box(0.0, 0.0, frame.width, frame.height, frame)
         width, height = frame.width / GRID, frame.height / GRID
-        cells = [
-            Box(column * width, row * height, (column + 1) * width, (row + 1) * height, frame)
-            for row in range(GRID)
-            for column in range(GRID)
+        corners = [(column * width, row * height) for row in range(GRID) for column in range(GRID)]
+        grid = [
+            LabelledBox(label, Box(x, y, x + width, y + height, frame))
+            for (x, y), label in zip(corners, cycle(classes), strict=False)
         ]
 
-        def every_class(boxes: Sequence[Box], labels: Sequence[str]) -> str:
-            items = [LabelledBox(label, box) for box in boxes for label in labels]
+        def every_class(boxes: Sequence[Box]) -> str:
+            items = [LabelledBox(label, box) for box in boxes for label in classes]
             return _rendered(Boxes(tuple(items[:MAX_BOXES])), convention, record)
 
         attacks = [
-            Attack("the whole picture as every class", every_class([whole], classes), guess=True),
-            Attack("a grid of guesses", every_class(cells, classes), guess=True),
+            Attack("the whole picture as every class", every_class([whole]), guess=True),
+            Attack("a grid of guesses", _rendered(Boxes(tuple(grid)), convention, record), guess=True),
             Attack("the format without numbers", _written([("name", BOX.names)], convention)),
         ]
         if not gold.items:
@@ -179,7 +179,7 @@ class BoxesAnswer(AnswerType):
         if len(repeated) <= MAX_BOXES:
             attacks.append(Attack("gold three times", _rendered(Boxes(repeated), convention, record), guess=True))
         if len(classes) > 1:
-            attacks.append(Attack("gold as every class", every_class(boxes, classes), guess=True))
+            attacks.append(Attack("gold as every class", every_class(boxes), guess=True))
         written = [(item.label, convention.coordinates(item.box, record)) for item in gold.items]
         if all(x1 != x2 or y1 != y2 for _, (x1, y1, x2, y2) in written):
             swapped = [(label, (x2, y2, x1, y1)) for label, (x1, y1, x2, y2) in written]
