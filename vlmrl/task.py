@@ -113,6 +113,10 @@ class Task:
         block = answer_block(text, sample.mode)
         return block if isinstance(block, Unparsed) else self.answers_with(sample).read(block, sample, convention)
 
+    def corpus_metrics(self, rows: Sequence[tuple[Sample, Answer | Unparsed]]) -> Mapping[str, float]:
+        """Figures over all evaluated rows together that are no means over rows, such as average precision."""
+        return {}
+
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
         """Completions that must not pay on this row. A task that knows a hack of its own adds it here."""
         answers = self.answers_with(sample)

@@ -37,7 +37,7 @@ from vlmrl.answers.answer_type import AnswerType
 from vlmrl.answers.attack import Attack
 from vlmrl.answers.completion import parse_json
 from vlmrl.answers.convention import Convention
-from vlmrl.answers.coordinates import MARKUP, POINT
+from vlmrl.answers.coordinates import MARKUP, POINT, listed_numbers, placed
 from vlmrl.geometry import Point, Unit
 from vlmrl.types import Action, Sample, Unparsed
 
@@ -161,7 +161,7 @@ class ActionAnswer(AnswerType):
             return found
         kind, argument = found
         if kind.argument is Argument.POINT:
-            argument = argument if isinstance(argument, Unparsed) else POINT.placed(argument, sample.asked, convention)
+            argument = argument if isinstance(argument, Unparsed) else placed(argument, sample.asked, convention)
             if isinstance(argument, Unparsed):
                 return argument
         action = kind.action(argument)
@@ -243,7 +243,7 @@ def _from_json(block: str, sample: Sample) -> tuple[ActionKind, Any] | Unparsed:
     if set(value) != {"action"} | ({kind.argument.value} if kind.argument else set()):
         return Unparsed(f"{kind.name} takes {_named(kind)} and nothing else, not the keys {', '.join(value)}")
     argument = value[kind.argument.value] if kind.argument else None
-    return kind, POINT.numbers(argument) if kind.argument is Argument.POINT else argument
+    return kind, listed_numbers(argument, POINT.key, len(POINT.names)) if kind.argument is Argument.POINT else argument
 
 
 def _from_line(block: str, sample: Sample, convention: Convention) -> tuple[ActionKind, Any] | Unparsed:

@@ -84,20 +84,7 @@ class CoordinateAnswer(AnswerType):
         numbers = self._from_json(block) if convention.notation == "json" else self._from_markup(block, convention)
         if isinstance(numbers, Unparsed):
             return numbers
-        return self.placed(numbers, sample.asked, convention)
-
-    def placed(self, numbers: Sequence[float], record: ImageRecord, convention: Convention) -> Point | Box | Unparsed:
-        """Numbers as the family writes them, on one picture, in its original pixels; or why they are no place on it."""
-        frame = convention.frame(record)
-        for i, number in enumerate(numbers):
-            limit = (frame.width, frame.height)[i % 2]
-            if not 0 <= number <= limit:
-                return Unparsed(f"{self.names[i]} = {number:g} is outside 0..{limit:g}")
-        try:
-            value = _typed(numbers, frame)
-        except FrameError as error:
-            return Unparsed(str(error))
-        return value.to(record.frame(Unit.ORIGINAL))
+        return placed(numbers, sample.asked, convention)
 
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
         """Guesses that do not look at the picture, and ways to answer several things at once."""
@@ -154,14 +141,7 @@ class CoordinateAnswer(AnswerType):
             value = value[0]
         if not isinstance(value, dict) or self.key not in value or set(value) - {self.key, "label"}:
             return Unparsed(f'expected an object with the key "{self.key}"')
-        return self.numbers(value[self.key])
-
-    def numbers(self, value: Any) -> list[float] | Unparsed:
-        """The numbers that a JSON value holds, which must be a list of this answer's length."""
-        is_list = isinstance(value, list) and len(value) == len(self.names)
-        if not is_list or not all(type(n) in (int, float) for n in value):
-            return Unparsed(f'"{self.key}" must be a list of {len(self.names)} numbers')
-        return [float(n) if abs(n) < 1e9 else 1e9 for n in value]
+        return listed_numbers(value[self.key], self.key, len(self.names))
 
     def _from_markup(self, block: str, convention: Convention) -> list[float] | Unparsed:
         numbers = MARKUP[convention.notation].parse(block, len(self.names))
@@ -172,7 +152,29 @@ class CoordinateAnswer(AnswerType):
         return MARKUP[convention.notation].template(len(values)).format(*values)
 
 
-def _typed(numbers: Sequence[float], frame: Frame) -> Point | Box:
+def listed_numbers(value: Any, key: str, count: int) -> list[float] | Unparsed:
+    """The coordinates in the field `key` of a JSON answer."""
+    if not isinstance(value, list) or len(value) != count or not all(type(n) in (int, float) for n in value):
+        return Unparsed(f'"{key}" must be a list of {count} numbers')
+    return [float(n) if abs(n) < 1e9 else 1e9 for n in value]
+
+
+def placed(numbers: list[float], record: ImageRecord, convention: Convention) -> Point | Box | Unparsed:
+    """The point (two numbers) or box (four) a family writes so, in original pixels; no answer if off the picture."""
+    frame = convention.frame(record)
+    names = POINT.names if len(numbers) == 2 else BOX.names
+    for i, number in enumerate(numbers):
+        limit = (frame.width, frame.height)[i % 2]
+        if not 0 <= number <= limit:
+            return Unparsed(f"{names[i]} = {number:g} is outside 0..{limit:g}")
+    try:
+        value = _typed(numbers, frame)
+    except FrameError as error:
+        return Unparsed(str(error))
+    return value.to(record.frame(Unit.ORIGINAL))
+
+
+def _typed(numbers: list[float], frame: Frame) -> Point | Box:
     if len(numbers) == 2:
         x, y = numbers
         return Point(x, y, frame)

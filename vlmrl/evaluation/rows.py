@@ -44,7 +44,7 @@ class ScoreCard:
     cells: dict[str, dict[str, float]]
     """Per combination of tags: n and score."""
     metrics: dict[str, float]
-    """Mean of every metric of the task."""
+    """Mean of every metric of the task, and the task's figures over all rows together."""
 
     def record(self) -> dict[str, Any]:
         return asdict(self)
@@ -112,5 +112,8 @@ def score_card(task: Task, evaluated: Sequence[Evaluated], cell_tags: Sequence[s
         unparsed=sum(isinstance(item.group.rollouts[0].answer, Unparsed) for item in evaluated),
         macro=sum(sum(v) / len(v) for v in by_cell.values()) / len(by_cell),
         cells={name: {"n": len(v), "score": sum(v) / len(v)} for name, v in by_cell.items()},
-        metrics={name: sum(item.metrics[name] for item in evaluated) / len(evaluated) for name in task.metrics()},
+        metrics={
+            **{name: sum(item.metrics[name] for item in evaluated) / len(evaluated) for name in task.metrics()},
+            **task.corpus_metrics([(item.group.sample, item.group.rollouts[0].answer) for item in evaluated]),
+        },
     )

@@ -106,5 +106,8 @@ def card_table(card: ScoreCard, title: str) -> Table:
     table.add_row(f"macro (mean over {len(card.cells)} cells)", "", f"{card.macro:.1%}", "")
     for name, cell in card.cells.items():
         table.add_row(f"  {name}", f"{cell['n']:.0f}", f"{cell['score']:.1%}", "")
+    for name, value in card.metrics.items():
+        if name != card.metric:
+            table.add_row(name, "", f"{value:.1%}", "")
     table.add_row("unparsed (scored 0)", str(card.unparsed), f"{card.unparsed / card.n:.1%}", "")
     return table

@@ -1,0 +1,166 @@
+"""Detection: find all objects of the asked classes."""
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from vlmrl.answers.boxes import BOXES
+from vlmrl.geometry import Box, ImageRecord, Size, Unit
+from vlmrl.rewards import average_precision as precision
+from vlmrl.rewards import matching
+from vlmrl.synthetic.drawn_rows import DrawnRows
+from vlmrl.task import Split, Task, metric, reward
+from vlmrl.types import Answer, Boxes, LabelledBox, PromptMode, Rollout, Sample, Unparsed
+
+from .coco import DESCRIPTION, NAME
+from .loaders import load_rows
+from .rows import count_tag
+from .schemas import SCHEMAS
+from .synthetic import Drawing, draw
+
+SCATTER = 0.38
+"""Scattered corners are moved by up to this share of their box's sides: the mean IoU with gold is then about 0.5."""
+
+
+@dataclass
+class Detection(Task):
+    """Find all objects of the asked classes: a box with a label for each."""
+
+    mode: Literal["direct", "think"] = "direct"
+    """Prompt mode of rows that state none: answer at once, or think first."""
+
+    answer_type = BOXES
+    formats: ClassVar[Mapping[str, str]] = {NAME: DESCRIPTION} | {schema.name: schema.description for schema in SCHEMAS}
+
+    def load(self, path: Path) -> Sequence[Sample]:
+        return load_rows(path, mode=PromptMode(self.mode))
+
+    def synthetic(self, split: Split, rows: int, seed: int) -> Sequence[Sample]:
+        return DrawnRows(split, rows, seed, draw, self._row)
+
+    def _row(self, drawing: Drawing, id_: str) -> Sample:
+        record = ImageRecord(0, Size(*drawing.image.size))
+        frame = record.frame(Unit.ORIGINAL)
+        question = drawing.question
+        return Sample(
+            id=id_,
+            images=(drawing.image,),
+            records=(record,),
+            question=question.text,
+            gold=Boxes(tuple(LabelledBox(shape.name, Box(*shape.box, frame)) for shape in question.targets)),
+            mode=PromptMode(self.mode),
+            tags={"objects": count_tag(len(question.targets))},
+            extra={"classes": question.classes, "ignored": Boxes(())},
+        )
+
+    def scattered(self, sample: Sample, rng: random.Random) -> Answer:
+        """An imprecise answer near gold, for the embedded model's last warm-up stage."""
+        return Boxes(tuple(LabelledBox(item.label, _moved(item.box, rng)) for item in _gold(sample).items))
+
+    @reward(weight=1.0)
+    def matched_iou(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """Sum of the IoU of one-to-one pairs over the larger number of boxes, class by class."""
+        return matching.matched_iou(answer, _gold(sample), _ignored(sample))
+
+    @reward(weight=0.1)
+    def format(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """1 for an answer in the requested format; only those reach a reward."""
+        return 1.0
+
+    @reward(weight=0.0)
+    def f1(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """F1 of the boxes at IoU 0.5."""
+        return matching.f1(answer, _gold(sample), _ignored(sample))
+
+    @reward(weight=0.0)
+    def matched_iou_above_half(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """`matched_iou` of pairs with an IoU above 0.5 (Visual-RFT)."""
+        return matching.matched_iou(answer, _gold(sample), _ignored(sample), minimum=matching.HIT_IOU)
+
+    @reward(weight=0.0)
+    def location_and_class(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """IoU of one-to-one pairs, half of it where the label is wrong (after Perception-R1)."""
+        return matching.location_and_class(answer, _gold(sample), _ignored(sample))
+
+    @reward(weight=0.0)
+    def hits_and_corners(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """IoU above 0.5 and close corners, half each, of one-to-one pairs (VisionReasoner)."""
+        return matching.hits_and_corners(answer, _gold(sample), _ignored(sample))
+
+    @reward(weight=0.0)
+    def coco_ap(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """COCO AP of the picture; boxes after the good ones are free, so prefer `od_length`."""
+        return precision.average_precision(answer, _gold(sample), _ignored(sample))
+
+    @reward(weight=0.0)
+    def voc_ap(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """PASCAL VOC AP of the picture; boxes after the good ones are free."""
+        return precision.voc_average_precision(answer, _gold(sample), _ignored(sample))
+
+    @reward(weight=0.0)
+    def od_length(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """COCO AP of the picture times gold boxes over predictions, where there are too many (VLM-R1)."""
+        return precision.od_length(answer, _gold(sample), _ignored(sample))
+
+    @metric
+    def f1_50(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """F1 of the boxes at IoU 0.5, labels included."""
+        return matching.f1(answer, _gold(sample), _ignored(sample))
+
+    @metric
+    def mean_iou(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """The reward `matched_iou`."""
+        return matching.matched_iou(answer, _gold(sample), _ignored(sample))
+
+    def corpus_metrics(self, rows: Sequence[tuple[Sample, Answer | Unparsed]]) -> Mapping[str, float]:
+        """COCO's figures by pycocotools, every score 1 and boxes in the order they were written (`ScoreRule.ONES`).
+
+        An unparsed answer has no boxes. Rows with a tag `set` are evaluated set by set, with the unweighted mean over
+        the sets. Empty if no row has a gold box.
+        """
+        sets: dict[str, list[precision.Detections]] = defaultdict(list)
+        for sample, answer in rows:
+            predicted = answer if isinstance(answer, Boxes) else matching.NO_BOXES
+            sets[sample.tags.get("set", "")].append(precision.Detections(predicted, _gold(sample), _ignored(sample)))
+        found = [
+            precision.coco_figures(pictures, precision.ScoreRule.ONES)
+            for pictures in sets.values()
+            if any(picture.gold.items for picture in pictures)
+        ]
+        if not found:
+            return {}
+        names = ("ap", "ap50", "ap75", "ar100")
+        return {name: sum(getattr(figures, name) for figures in found) / len(found) for name in names}
+
+
+def _gold(sample: Sample) -> Boxes:
+    if not isinstance(sample.gold, Boxes):
+        raise TypeError(f"row {sample.id}: the target of detection is a list of boxes, not {sample.gold}")
+    return sample.gold
+
+
+def _ignored(sample: Sample) -> Boxes:
+    ignored = sample.extra.get("ignored", matching.NO_BOXES)
+    if not isinstance(ignored, Boxes):
+        raise TypeError(f"row {sample.id}: ignored regions are a list of boxes, not {ignored}")
+    return ignored
+
+
+def _moved(box: Box, rng: random.Random) -> Box:
+    """The box with each edge moved on its own, kept on the picture."""
+    frame = box.frame
+    across, down = SCATTER * box.width, SCATTER * box.height
+
+    def edge(at: float, reach: float, extent: float) -> float:
+        return min(max(at + rng.uniform(-reach, reach), 0.0), extent)
+
+    return Box(
+        edge(box.x1, across, frame.width),
+        edge(box.y1, down, frame.height),
+        edge(box.x2, across, frame.width),
+        edge(box.y2, down, frame.height),
+        frame,
+    )
