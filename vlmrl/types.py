@@ -163,7 +163,8 @@ class Sample:
     asked_image: int = 0
     """Index of the picture that an answer's coordinates belong to, where the prompt shows several."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What the task's own answers, rewards and metrics need besides the gold answer, e.g. the options of a question."""
+    """What the task's own answers, rewards and metrics need besides the gold answer, e.g. the options of a question.
+    `reasoning` holds the thoughts that a supervised warm-up puts before the answer."""
 
     @property
     def asked(self) -> ImageRecord:
