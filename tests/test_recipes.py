@@ -40,6 +40,8 @@ def test_its_settings_and_names_exist(recipe: Path) -> None:
     task = find_task(config.task.name).create(config.task.options)
     weights = reward_weights(task, config.task.weights)
     assert any(weight > 0 for weight in weights.values())
+    # no reward that the system does not have joins in unnoticed
+    assert {name for name, spec in task.rewards().items() if spec.weight} <= set(config.task.weights)
     assert "/" in config.model.path
 
 
