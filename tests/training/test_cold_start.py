@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +31,7 @@ from vlmrl.training.cold_start import UNFINISHED, cold_start
 from vlmrl.training.run import train
 from vlmrl.training.sft_trainer import Watch, make_trainer
 from vlmrl.training.supervised import NOT_LEARNT, ExampleSource, gold_completion
-from vlmrl.types import PromptMode, Sample
+from vlmrl.types import PromptMode, Sample, Video
 
 CPU = torch.device("cpu")
 TASK = find_task("gui_grounding").create({})
@@ -131,6 +133,27 @@ def test_the_loss_is_the_naive_cross_entropy(family: str, config: MakeConfig, tm
         if gradient is not None and gradient.norm() > 1e-6:
             assert parameter.grad is not None, name
             assert (parameter.grad - gradient).norm() <= 1e-4 * gradient.norm(), name
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "qwen3_5"])
+def test_rows_with_videos_beside_rows_without(family: str, config: MakeConfig, tmp_path: Path) -> None:
+    loaded = load_policy(ModelConfig(path=str(save_random_model(family, tmp_path / "model"))), CPU, trainable=True)
+    frames = tuple(Image.effect_noise((70, 60), sigma).convert("RGB") for sigma in (20, 40, 60, 80))
+    rows = [ROWS[0], replace(ROWS[1], videos=(Video(frames, (0.0, 0.5, 1.0, 1.5)),))]
+    expected = naive_loss(loaded, rows).item()
+    trainer = trainer_of(loaded, rows, config("warmup.batch_rows=2"), tmp_path)
+    batch = trainer.data_collator([{"split": "train", "row": 0}, {"split": "train", "row": 1}])
+    assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(expected, abs=1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("lora", [0, 4])
+def test_recomputed_activations_change_nothing(config: MakeConfig, lora: int) -> None:
+    words = (f"model.lora.rank={lora}", "data.held_out_rows=0")
+    kept = cold_start(config(*words, out="kept"))
+    recomputed = cold_start(config(*words, "model.gradient_checkpointing=true", out="recomputed"))
+    losses = [[loss for _, loss in summary["training_loss"]] for summary in (kept, recomputed)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0][0] != losses[0][-1]
 
 
 def test_the_first_step_reports_the_mean_over_the_batchs_tokens(config: MakeConfig, tmp_path: Path) -> None:
@@ -268,12 +291,19 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return messages[0]
 
 
+def test_it_imports_before_anything_else_does() -> None:
+    """transformers' trainer and peft import torchvision, which must have been made importable by then."""
+    subprocess.run([sys.executable, "-c", "import vlmrl.training.cold_start, vlmrl.training.sft_trainer"], check=True)
+
+
 def test_what_a_user_can_get_wrong(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = ("--out", str(tmp_path / "new"))
     few = ("data.held_out_rows=0", "--steps", "1")
     assert "warmup.batch_rows=6" in refused(capsys, *out, "warmup.batch_rows=6", "warmup.rows_per_pass=4")
+    assert "warmup.steps=0" in refused(capsys, *out, "--steps", "0")
+    assert "warmup.epochs=0" in refused(capsys, *out, "--epochs", "0")
     assert "no flag --learning-rate" in refused(capsys, *out, "--learning-rate", "1")
     assert "does not exist" in refused(capsys, *out, "--data", "nowhere.json")
     assert "nothing was saved there yet" in refused(capsys, "--resume", str(_settings_only(tmp_path)))

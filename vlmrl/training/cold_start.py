@@ -16,18 +16,17 @@ from dataclasses import replace
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from peft import PeftModel
 from rich.console import Console
 
 from vlmrl.checks.run import require_sound_pictures, require_sound_rows
-from vlmrl.config import Config
+from vlmrl.config import Config, WarmupConfig
 from vlmrl.engine.choose import make_engine
 from vlmrl.errors import Interrupted, UserError
 from vlmrl.evaluation.rows import ScoreCard, evaluate_rows, score_card
-from vlmrl.models.load import Policy, load_policy, parameter_table, resolve_device, save_policy
+from vlmrl.models.load import Policy, load_policy, merge_adapters, parameter_table, resolve_device, save_policy
 from vlmrl.registry import find_task
 from vlmrl.resolve import to_yaml
 from vlmrl.task import Task
@@ -52,7 +51,7 @@ def cold_start(config: Config, resume: Path | None = None) -> dict[str, Any]:
 
     folder = resume or Path(config.run.dir or _new_folder(config))
     task = find_task(config.task.name).create(config.task.options)
-    _require_whole_passes(config)
+    _require_possible(config.warmup)
     device = resolve_device(config.run.device)
     _require_one_device(device)
     state = _state_to_resume(resume) if resume else None
@@ -68,7 +67,6 @@ def cold_start(config: Config, resume: Path | None = None) -> dict[str, Any]:
     console = Console(highlight=False)
     console.print(parameter_table(policy))
     before = _evaluate(policy, task, held_out, config, console) if len(held_out) else None
-    policy.model.train()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(to_yaml(config))
     watch = Watch(console)
@@ -110,10 +108,12 @@ def _require_trl() -> None:
         raise UserError(f"vlmrl warmup needs {' and '.join(missing)}: pip install 'vlmrl[train]'")
 
 
-def _require_whole_passes(config: Config) -> None:
-    batch, rows = config.warmup.batch_rows, config.warmup.rows_per_pass
-    if rows < 1 or batch % rows:
+def _require_possible(warmup: WarmupConfig) -> None:
+    batch, rows = warmup.batch_rows, warmup.rows_per_pass
+    if rows < 1 or batch < 1 or batch % rows:
         raise UserError(f"warmup.batch_rows={batch} must be a multiple of warmup.rows_per_pass={rows}")
+    if warmup.steps < 1 or (warmup.epochs is not None and not 0 < warmup.epochs < float("inf")):
+        raise UserError(f"warmup.steps={warmup.steps}, warmup.epochs={warmup.epochs}: nothing to train; raise them")
 
 
 def _require_one_device(device: torch.device) -> None:
@@ -149,7 +149,6 @@ def _evaluate(policy: Policy, task: Task, rows: Sequence[Sample], config: Config
 
 def _save(policy: Policy, folder: Path) -> None:
     """Writes the model, adapters merged, so that a reinforcement run's start model and KL reference are this model."""
-    if policy.has_adapters:
-        policy.model = cast(PeftModel, policy.model).merge_and_unload()
+    merge_adapters(policy)
     save_policy(policy, folder)
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)

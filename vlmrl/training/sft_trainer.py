@@ -84,7 +84,7 @@ def make_trainer(
             use_cpu=policy.device.type == "cpu",
             bf16=policy.compute_dtype is torch.bfloat16,
             max_steps=warmup.steps if warmup.epochs is None else -1,
-            num_train_epochs=warmup.epochs or 1.0,
+            num_train_epochs=1.0 if warmup.epochs is None else warmup.epochs,
             per_device_train_batch_size=warmup.rows_per_pass,
             per_device_eval_batch_size=1,
             gradient_accumulation_steps=warmup.batch_rows // warmup.rows_per_pass,
