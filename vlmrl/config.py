@@ -153,6 +153,25 @@ class OptimConfig:
 
 
 @dataclass
+class WarmupConfig:
+    """Only `vlmrl warmup` reads these; it takes its schedule, AdamW settings and clipping from optim."""
+
+    steps: int = 200
+    """Optimiser steps."""
+    epochs: float | None = None
+    """Passes over the training rows; where given, it decides the number of steps."""
+    lr: float = 1e-5
+    """Peak learning rate. LoRA usually takes ten times as much as the weights themselves."""
+    batch_rows: int = 16
+    """Rows of an optimiser step; the loss is the mean over the tokens of their answers."""
+    rows_per_pass: int = 1
+    """Rows of one forward-backward pass; batch_rows is a multiple of it. More is faster and takes more memory."""
+    max_tokens: int | None = None
+    """Longest prompt with its answer; nothing is cut, so a longer row ends the run with a message that names it. null
+    takes the model's context."""
+
+
+@dataclass
 class EngineConfig:
     kind: Literal["shared", "naive"] = "shared"
     """shared computes a group's prompt once; naive computes it for each completion (slow, the reference)."""
@@ -203,6 +222,7 @@ class Config:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    warmup: WarmupConfig = field(default_factory=WarmupConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     run: RunConfig = field(default_factory=RunConfig)

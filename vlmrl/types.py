@@ -165,7 +165,8 @@ class Sample:
     task: str = ""
     """Name of the row's task in a run of several tasks, where it is also the first part of the id; else empty."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What the task's own answers, rewards and metrics need besides the gold answer, e.g. the options of a question."""
+    """What the task's own answers, rewards and metrics need besides the gold answer, e.g. the options of a question.
+    `reasoning` holds the thoughts that a supervised warm-up puts before the answer."""
 
     @property
     def asked(self) -> ImageRecord:

@@ -95,6 +95,7 @@ def _sample(file: RowFile, index: int, row: Row, schema: Schema, mode: PromptMod
         gold=target_box(_numbers(row["bbox"], 4, schema, box_where), schema.box, record, schema.name, box_where),
         mode=prompt_mode(row["mode"], f"{where}, field mode") if "mode" in row else mode,
         tags=tags,
+        extra={"reasoning": text_field(row, "reasoning", where)} if "reasoning" in row else {},
     )
 
 

@@ -67,7 +67,7 @@ def test_answers_without_loading_anything_heavy(arguments: list[str]) -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "check", "tasks", "report"])
+@pytest.mark.parametrize("command", ["train", "eval", "check", "tasks", "report", "warmup"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])

@@ -69,13 +69,14 @@ def _check_task(part: TaskPart, family: Family, config: Config) -> CheckReport:
     return report
 
 
-def require_sound_rows(task: Task, family: Family, rows: Sequence[Sample], weights: Mapping[str, float]) -> None:
+def require_sound_rows(task: Task, family: Family, rows: Sequence[Sample], weights: Mapping[str, float]) -> CheckReport:
     """The quick check before training, on some rows spread over the data. Raises UserError for the first problem."""
     report = CheckReport("", "", "")
     _check_answers(report, task, family, spread(rows, QUICK_ROWS), weights)
     if not report.ok:
         more = f" ({len(report.problems)} problems in {report.rows} checked rows)" if len(report.problems) > 1 else ""
         raise UserError(f"{report.problems[0]}{more}; `vlmrl check` lists every row")
+    return report
 
 
 def require_sound_pictures(rows: Sequence[Sample]) -> None:

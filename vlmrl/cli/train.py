@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlmrl.cli.json_file import add_json_flag, write_json
 from vlmrl.cli.settings import MODEL, TASK, Flag, add_settings
+from vlmrl.errors import UserError
 
 if TYPE_CHECKING:
     from vlmrl.config import Config
@@ -22,6 +23,7 @@ EXAMPLES = """\
 examples:
   vlmrl train                                                the embedded model on drawn screens, a few minutes
   vlmrl train --model ./my-qwen --data rows.json model.lora.rank=16 optim.lr=1e-5
+  vlmrl train --config recipes/gui-g1 --model ./my-qwen --data rows.json --dry-run      does it all fit together?
   vlmrl train --config my.yaml --seed 1 --run runs/seed1
   vlmrl train --task gui_grounding,my_task task.each.my_task.ratio=2 task.each.my_task.train=rows.jsonl
   vlmrl train algorithm.preset=dapo rollout.group_size=16    any setting as name=value
@@ -53,11 +55,24 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--resume", type=Path, metavar="RUN", help="continue the run in this folder; it stays the same run"
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check settings, rows and the model's processor, print what would be done, and stop: no weights are "
+        "loaded and nothing is written",
+    )
     add_json_flag(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, config: "Config") -> None:
+    if args.dry_run:
+        if args.resume:
+            raise UserError("--dry-run looks at a new run; leave out --resume")
+        from vlmrl.training.dry_run import dry_run
+
+        write_json(args.json, dry_run(config))
+        return
     from vlmrl.training.run import train
 
     write_json(args.json, train(config, args.resume))

@@ -393,6 +393,12 @@ def _enable_checkpointing(model: PreTrainedModel) -> None:
             module._can_checkpoint_with_cache = True
 
 
+def merge_adapters(policy: Policy) -> None:
+    """Adds LoRA adapters to the weights they adapt, in those weights' precision; does nothing where there are none."""
+    if policy.has_adapters:
+        policy.model = cast(PeftModel, policy.model).merge_and_unload()
+
+
 def save_policy(policy: Policy, folder: Path) -> None:
     """Writes what `from_pretrained` needs: weights (or LoRA adapters), configuration and processor."""
     policy.model.save_pretrained(folder)

@@ -45,7 +45,7 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     """
     run = resume or Path(config.run.dir or _new_run_folder(config))
     algorithm = choose_algorithm(config.algorithm, config.rollout)
-    _require_one_support(config, algorithm)
+    require_one_support(config, algorithm)
     mix = task_mix(config)
     checkpoint = _checkpoint_to_resume(resume) if resume else None
     if not resume:
@@ -96,7 +96,7 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     return _sum_up(trainer, run)
 
 
-def _require_one_support(config: Config, algorithm: Algorithm) -> None:
+def require_one_support(config: Config, algorithm: Algorithm) -> None:
     """A truncated distribution keeps other tokens as soon as the weights differ, and no ratio compares the two."""
     if truncation(config.rollout).active and (config.optim.inner_epochs > 1 or algorithm.kl_coefficient):
         raise UserError(

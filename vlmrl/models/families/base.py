@@ -166,6 +166,27 @@ class Family(ABC):
         ids = configured if isinstance(configured, list) else [configured]
         return sorted({i for i in [*ids, self.tokenizer.eos_token_id] if i is not None})
 
+    def end_of_turn(self, model: PreTrainedModel) -> int:
+        """The token with which the chat template ends the model's turn; one of `stop_ids`.
+
+        Raises UserError if the template ends it with none of them: a model that learns such turns would never stop.
+        """
+        said = "ANSWER"
+        messages = [
+            {"role": "user", "content": [{"type": "text", "text": "QUESTION"}]},
+            {"role": "assistant", "content": [{"type": "text", "text": said}]},
+        ]
+        text = self.processor.apply_chat_template(messages, tokenize=False, **self.template_options)
+        after = self.tokenizer(text.rpartition(said)[2], add_special_tokens=False).input_ids
+        stops = [token for token in after if token in self.stop_ids(model)]
+        if not stops:
+            names = ", ".join(self.tokenizer.convert_ids_to_tokens(self.stop_ids(model)))
+            raise UserError(
+                f"the chat template ends the model's turn with {text.rpartition(said)[2]!r}, but sampling stops at "
+                f"{names}: add the template's token to eos_token_id in generation_config.json"
+            )
+        return stops[0]
+
     def banned_ids(self, model: PreTrainedModel) -> list[int]:
         """Tokens that must never be sampled: chat and media control tokens, and ids the tokenizer has no token for.
 
