@@ -71,7 +71,8 @@ class Studio:
             to_run = [script for script, outcome in outcomes.items() if outcome is None]
             drawn = dict(zip(to_run, self.draw(to_run), strict=True))
             for script, outcome in drawn.items():
-                self._outcomes.keep(script, outcome)
+                if not outcome.fault:
+                    self._outcomes.keep(script, outcome)
             target = outcomes[gold] or drawn[gold]
             for answer in missing:
                 compared_now = compared(outcomes[answer] or drawn[answer], target)
