@@ -228,7 +228,7 @@ def set_at(key: str, field: str, value: Any) -> Callable[[dict[str, Any]], None]
         (set_at("images", "file_name", "b.png"), ("images[0]", "'b.png' not found")),
         (set_at("categories", "name", "DOG"), ("field categories", "named twice")),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
 def test_refused_coco_files(
     folder: Path, change: Callable[[dict[str, Any]], object], expected: tuple[str, ...]

@@ -25,7 +25,7 @@ def test_a_seed_decides_everything() -> None:
     )
 
 
-@pytest.mark.parametrize("drawing", DRAWINGS[:40], ids=str)
+@pytest.mark.parametrize("drawing", DRAWINGS[:40], ids=range(40))
 def test_a_shape_fills_its_box_and_nothing_beyond(drawing) -> None:
     pixels, background = drawing.image.load(), drawing.image.getpixel((0, 0))
     painted = {

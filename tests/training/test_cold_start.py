@@ -27,6 +27,8 @@ from vlmrl.models.load import Policy, load_policy
 from vlmrl.registry import find_task
 from vlmrl.resolve import resolve
 from vlmrl.rollout.groups import encode
+from vlmrl.task import Task
+from vlmrl.task_mix import TaskMix, TaskPart
 from vlmrl.training.cold_start import UNFINISHED, cold_start
 from vlmrl.training.run import train
 from vlmrl.training.sft_trainer import Watch, make_trainer
@@ -35,6 +37,13 @@ from vlmrl.types import PromptMode, Sample, Video
 
 CPU = torch.device("cpu")
 TASK = find_task("gui_grounding").create({})
+
+
+def alone(task: Task) -> TaskMix:
+    """A run of this task only."""
+    return TaskMix(TaskPart("alone", task, {}))
+
+
 SMALL = [
     "warmup.steps=3",
     "warmup.batch_rows=4",
@@ -75,7 +84,7 @@ def naive_loss(policy: Policy, rows: list[Sample], task: Any = TASK) -> torch.Te
     """Mean cross-entropy over all answers' tokens, by transformers' ordinary forward on one row at a time."""
     losses = []
     for sample in rows:
-        (prompt,) = encode(policy, task, [sample])
+        (prompt,) = encode(policy, alone(task), [sample])
         text = task.render(prompt.sample, policy.family.convention)
         ids = policy.family.tokenizer(text, add_special_tokens=False).input_ids
         answer_T = torch.tensor([*ids, policy.family.end_of_turn(policy.model)])
@@ -110,7 +119,7 @@ def test_prompts_are_those_of_reinforcement_learning(policy: Policy) -> None:
     source = ExampleSource(policy, TASK, None)
     examples = [source.example(sample) for sample in ROWS]
     batch = source.batch(examples)
-    prompts = encode(policy, TASK, ROWS)
+    prompts = encode(policy, alone(TASK), ROWS)
     for ids, prompt, example in zip(batch["input_ids"], prompts, examples, strict=True):
         before = len(ids) - len(prompt.token_ids_P) - len(example.completion_T)
         assert torch.equal(ids[before : len(ids) - len(example.completion_T)], prompt.token_ids_P)
@@ -261,7 +270,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_reasoning_comes_before_the_answer(policy: Policy, data: Path) -> None:
     sample = TASK.load(data)[0]
-    (prompt,) = encode(policy, TASK, [sample])
+    (prompt,) = encode(policy, alone(TASK), [sample])
     text = gold_completion(TASK, prompt.sample, policy)
     assert text == '<think>It is on the left.</think><answer>{"point_2d": [250, 312]}</answer>'
     direct = replace(prompt.sample, mode=PromptMode.DIRECT)
