@@ -10,6 +10,7 @@ from PIL import Image
 from vlmrl.answers.attack import Attack
 from vlmrl.answers.convention import Convention
 from vlmrl.checks.report import CheckReport
+from vlmrl.checks.rows import overpaid
 from vlmrl.checks.run import check, require_sound_rows
 from vlmrl.cli.main import main
 from vlmrl.config import Config, DataConfig, ModelConfig
@@ -134,6 +135,22 @@ def test_prompt_tokens_are_the_processors(tmp_path: Path) -> None:
     task = find_task("gui_grounding").create({})
     exact = [len(family.encode(row, task.request(row, family.convention)).token_ids_P) for row in task.load(train)]
     assert check_of(train).prompt_tokens == exact
+
+
+def test_rows_over_the_context_are_named(tmp_path: Path) -> None:
+    config = Config(data=DataConfig(train=str(rows_file(tmp_path, [(1, 1, 1), (2, 2, 2)]))))
+    config.rollout.max_completion_tokens = 2040
+    problems = check(config).problems
+    assert [problem.split(":")[0] for problem in problems] == ["row r0", "row r1"]
+    assert "context of 2048 tokens; lower model.max_pixels" in problems[0]
+
+
+def test_a_guess_is_compared_with_gold_on_the_rows_it_fits() -> None:
+    half_of_what_gold_earns = [(0.5, 1.0)] * 8
+    assert not list(overpaid({"the first option": half_of_what_gold_earns}, rows=100))
+    as_much_as_gold = [(1.0, 1.0)] * 8
+    assert "as much as gold" in next(overpaid({"the first option": as_much_as_gold}, rows=100))
+    assert not list(overpaid({"the first option": as_much_as_gold[:7]}, rows=100))
 
 
 def test_json_holds_every_problem(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ class CheckReport:
     data: str
     rows: int = 0
     pictures: int = 0
-    prompt_tokens: list[int] = field(default_factory=list)
-    """Tokens of every row's prompt, picture included."""
+    prompts: list[tuple[str, int]] = field(default_factory=list)
+    """Every row's id and the tokens of its prompt, picture included."""
     answers: dict[str, dict[str, float]] = field(default_factory=dict)
     """Kind of answer (gold, then the attacks) -> mean of each reward component and metric over the rows."""
     problems: list[str] = field(default_factory=list)
@@ -39,6 +39,10 @@ class CheckReport:
     @property
     def ok(self) -> bool:
         return not self.problems
+
+    @property
+    def prompt_tokens(self) -> list[int]:
+        return [tokens for _, tokens in self.prompts]
 
     def record(self) -> dict[str, Any]:
         return {"ok": self.ok, **asdict(self)}

@@ -1,14 +1,16 @@
 """Scores the gold answer and every attack of a row with the task's real parser, rewards and metrics."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 
-from vlmrl.answers.attack import Attack
 from vlmrl.models.families import Family
 from vlmrl.task import Task, metric_values, score_group
 from vlmrl.types import Finish, Group, Prompt, Rollout, Score
 
 GOLD = "gold"
 TOLERANCE = 1e-6
+ENOUGH_ROWS = 8
+"""A guess that fits fewer rows of a mixed data set is not judged by its mean: a letter is right once in a while."""
 
 Outcome = dict[str, float]
 """Value of each reward component that has one, the total `reward`, and each metric."""
@@ -64,11 +66,16 @@ def _value(score: Score) -> float | None:
     return None if score.error else score.value
 
 
-def overpaid(answers: Mapping[str, Outcome], attacks: Mapping[str, Attack]) -> Iterator[str]:
-    """Guesses that on average earn as much as gold."""
-    for name, outcome in answers.items():
-        if name != GOLD and attacks[name].guess and outcome["reward"] >= answers[GOLD]["reward"] - TOLERANCE:
-            yield f"{name} earns {outcome['reward']:.3f} on average, as much as gold: no picture is needed for that"
+def overpaid(earned: Mapping[str, Sequence[tuple[float, float]]], rows: int) -> Iterator[str]:
+    """Guesses that on average earn as much as gold on the same rows.
+
+    `earned` has the rewards of a guess and of gold on each row that the guess fits. One that fits few of all rows is
+    not judged by its mean.
+    """
+    for name, rewards in earned.items():
+        guess, gold = (fmean(values) for values in zip(*rewards, strict=True))
+        if len(rewards) >= min(rows, ENOUGH_ROWS) and guess >= gold - TOLERANCE:
+            yield f"{name} earns {guess:.3f} on average, as much as gold: no picture is needed for that"
 
 
 def shortened(text: str, limit: int = 60) -> str:

@@ -13,15 +13,14 @@ from typing import Any
 
 from rich.progress import track
 
-from vlmrl.answers.attack import Attack
 from vlmrl.checks.media import damaged_media, leaks, misplaced_spans, spread
 from vlmrl.checks.report import CheckReport, MixedReport, means
-from vlmrl.checks.rows import RowCheck, overpaid
+from vlmrl.checks.rows import GOLD, RowCheck, overpaid
 from vlmrl.config import Config
 from vlmrl.errors import UserError
 from vlmrl.media.pictures import MediaKey, media_key
 from vlmrl.models.families import Family
-from vlmrl.models.load import load_family
+from vlmrl.models.load import context_tokens, load_family
 from vlmrl.task import Task, reward_weights
 from vlmrl.task_mix import TaskPart, task_mix
 from vlmrl.training.data import load_rows
@@ -36,8 +35,6 @@ QUICK_PICTURES = 500
 QUICK_VIDEOS = 50
 """Videos that are decoded before training; one takes as long as dozens of pictures."""
 
-ENOUGH_ROWS = 8
-"""A guess that fits fewer rows of a mixed data set is not judged by its mean: a letter is right once in a while."""
 
 Key = tuple[MediaKey, ...]
 """The pictures and videos of a row."""
@@ -64,6 +61,7 @@ def _check_task(part: TaskPart, family: Family, config: Config) -> CheckReport:
     report.problems += _repeated_ids(found)
     report.notes += _repeated_questions(found)
     _check_answers(report, part.task, family, found, part.weights)
+    report.problems += _over_context(report, config)
     if part.data.held_out is not None:
         report.problems += leaks(found, load_rows(part.task, part.data.held_out, part.data.download))
     return report
@@ -91,7 +89,7 @@ def _check_answers(
 ) -> None:
     all_weights = reward_weights(task, weights)
     outcomes: dict[str, list[Any]] = {}
-    attacks: dict[str, Attack] = {}
+    earned: dict[str, list[tuple[float, float]]] = {}
     prompts: dict[Key, Prompt | None] = {}
     for row in track(rows, "checking answers", transient=True, disable=len(rows) <= QUICK_ROWS):
         report.rows += 1
@@ -100,13 +98,14 @@ def _check_answers(
             continue
         checked = RowCheck(task, family, prompt, all_weights)
         report.problems += checked.problems()
-        attacks |= {attack.name: attack for attack in checked.attacks}
+        for guess in (attack.name for attack in checked.attacks if attack.guess):
+            pair = checked.outcomes[guess]["reward"], checked.outcomes[GOLD]["reward"]
+            earned.setdefault(guess, []).append(pair)
         for name, outcome in checked.outcomes.items():
             outcomes.setdefault(name, []).append(outcome)
     report.pictures = len(prompts)
     report.answers = {name: means(values) for name, values in outcomes.items()}
-    tried = {name: report.answers[name] for name in outcomes if len(outcomes[name]) >= min(report.rows, ENOUGH_ROWS)}
-    report.problems += overpaid(tried, attacks)
+    report.problems += overpaid(earned, report.rows)
 
 
 def _prompt_of(
@@ -129,8 +128,19 @@ def _prompt_of(
     sample = replace(row, records=first.sample.records)
     known = task.request(first.sample, family.convention)
     more = len(family.tokenizer(request).input_ids) - len(family.tokenizer(known).input_ids)
-    report.prompt_tokens.append(len(first.token_ids_P) + more)
+    report.prompts.append((row.id, len(first.token_ids_P) + more))
     return replace(first, sample=sample)
+
+
+def _over_context(report: CheckReport, config: Config) -> list[str]:
+    """Rows whose prompt and completion exceed the model's context."""
+    context = context_tokens(config.model)
+    room = None if context is None else context - config.rollout.max_completion_tokens
+    over = [] if room is None else [name for name, tokens in report.prompts if tokens > room]
+    fix = "lower model.max_pixels or rollout.max_completion_tokens, or drop the row"
+    return [
+        f"row {name}: its prompt and completion exceed the model's context of {context} tokens; {fix}" for name in over
+    ]
 
 
 def _repeated_ids(rows: Sequence[Sample]) -> list[str]:

@@ -219,6 +219,13 @@ def load_family(config: ModelConfig) -> Family:
     return _load_family(source, config)[0]
 
 
+def context_tokens(config: ModelConfig) -> int | None:
+    """Longest sequence of a checkpoint's language model, if its configuration states one."""
+    source, _ = _base_and_adapter(config, None)
+    text: Any = _load_family(source, config)[1].get_text_config(decoder=True)
+    return getattr(text, "max_position_embeddings", None)
+
+
 def load_shape(config: ModelConfig) -> tuple[PreTrainedModel, Family]:
     """The model without weights (its parameters have sizes but no values) and its family. Raises as load_policy."""
     source, _ = _base_and_adapter(config, None)
