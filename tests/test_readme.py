@@ -53,6 +53,7 @@ def test_the_readmes_commands_run(rows: None) -> None:
     assert len(shown) >= 8
     for command in shown:
         steps = SHORTER if command[0] == "train" and "--resume" not in command else []
+        steps = ["--steps", "2", "data.held_out_rows=2"] if command[0] == "warmup" else steps
         limit = ["--limit", "4"] if command[0] == "eval" else []
         assert main([*command, *steps, *limit]) == 0, command
 
