@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from vlmrl.synthetic.drawn_rows import split_of
-from vlmrl.synthetic.shapes import COLOURS, SHAPES, Colour, draw_shape
+from vlmrl.synthetic.shapes import BACKGROUNDS, COLOURS, SHAPES, PixelBox, draw_shape, overlap
 from vlmrl.task import Split
 
-PixelBox = tuple[int, int, int, int]
-
-BACKGROUNDS: tuple[Colour, ...] = ((245, 245, 245), (255, 255, 255), (40, 42, 50), (232, 226, 214))
 SIZES = ((128, 128), (160, 96), (96, 160))
 GRID = 8
 """Every shape starts and ends one pixel inside a grid line."""
@@ -82,7 +79,7 @@ def _placed(rng: random.Random, size: tuple[int, int]) -> tuple[Shape, ...]:
         left, top = (GRID * rng.randint(0, (extent - side) // GRID) for extent in size)
         name = names[len(placed)] if len(placed) < KINDS_IN_PICTURE else rng.choice(names)
         shape = Shape(name, rng.choice(colours), (left + 1, top + 1, left + side - 1, top + side - 1))
-        if not any(_overlap(shape.box, other.box) for other in placed):
+        if not any(overlap(shape.box, other.box) for other in placed):
             placed.append(shape)
     return tuple(placed)
 
@@ -102,7 +99,3 @@ def _questions(shapes: tuple[Shape, ...]) -> list[Question]:
 
 def _question(text: str, classes: tuple[str, ...], targets: list[Shape]) -> Question:
     return Question(text, classes, tuple(sorted(targets, key=lambda shape: (shape.box[1], shape.box[0]))))
-
-
-def _overlap(first: PixelBox, second: PixelBox) -> bool:
-    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]

@@ -11,16 +11,14 @@ from typing import Literal
 from PIL import Image, ImageDraw
 
 from vlmrl.synthetic.drawn_rows import split_of
-from vlmrl.synthetic.shapes import COLOURS, SHAPES, Colour, draw_shape
+from vlmrl.synthetic.shapes import BACKGROUNDS, COLOURS, SHAPES, PixelBox, draw_shape
 from vlmrl.task import Split
 
-PixelBox = tuple[int, int, int, int]
 """left, top, right, bottom in pixels; right and bottom exclusive."""
 Naming = Literal["shape", "colour", "both", "position"]
 
 SIZES = ((128, 128), (160, 96), (96, 160))
 """Width and height of the pictures."""
-BACKGROUNDS: tuple[Colour, ...] = ((245, 245, 245), (255, 255, 255), (40, 42, 50), (232, 226, 214))
 SIDES = (16, 24)
 """Sides of a shape's cell; the shape ends one pixel inside it."""
 GRID = 8

@@ -11,13 +11,9 @@ from PIL import Image, ImageDraw
 
 from vlmrl.answers.action import DIRECTIONS
 from vlmrl.synthetic.drawn_rows import split_of
-from vlmrl.synthetic.shapes import COLOURS, SHAPES, Colour, draw_shape
+from vlmrl.synthetic.shapes import BACKGROUNDS, COLOURS, SHAPES, Colour, PixelBox, draw_shape, overlap
 from vlmrl.task import Split
 
-PixelBox = tuple[int, int, int, int]
-
-THEMES: tuple[Colour, ...] = ((245, 245, 245), (255, 255, 255), (40, 42, 50), (232, 226, 214))
-"""Background of each theme; those of GUI grounding."""
 SIZES = {"web": (128, 128), "desktop": (160, 96), "mobile": (96, 160)}
 """Width and height at scale 1; those of GUI grounding."""
 SCALES = (1, 2)
@@ -68,7 +64,7 @@ class Screen:
 def draw_screen(seed: int) -> Screen:
     """The screen of `seed`."""
     rng = random.Random(f"action {seed}")
-    device, scale, background = rng.choice(list(SIZES)), rng.choice(SCALES), rng.choice(THEMES)
+    device, scale, background = rng.choice(list(SIZES)), rng.choice(SCALES), rng.choice(BACKGROUNDS)
     elements = _lay_out(rng, SIZES[device])
     logical = _drawn(SIZES[device], background, elements, 1)
     scaled = tuple(Element(e.shape, e.colour, _times(e.box, scale)) for e in elements)
@@ -127,13 +123,9 @@ def _lay_out(rng: random.Random, size: tuple[int, int]) -> tuple[Element, ...]:
         box = (left + 1, top + 1, left + side - 1, top + side - 1)
         element = Element(rng.choice(SHAPES), rng.choice(list(COLOURS)), box)
         twin = any((other.colour, other.shape) == (element.colour, element.shape) for other in placed)
-        if not twin and not any(_overlap(box, other.box) for other in placed):
+        if not twin and not any(overlap(box, other.box) for other in placed):
             placed.append(element)
     return tuple(placed)
-
-
-def _overlap(first: PixelBox, second: PixelBox) -> bool:
-    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
 
 
 def _times(box: PixelBox, scale: int) -> PixelBox:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from vlmrl.answers.convention import Convention
 from vlmrl.answers.coordinates import BOX, POINT
 from vlmrl.geometry import Box, Frame, ImageRecord, Point, Size, Unit
+from vlmrl.synthetic.shapes import PixelBox
 from vlmrl.training.scenes import Region, Scene, SceneKind, Turn
 from vlmrl.types import Sample
 
-from .synthetic import Element, PixelBox, Question, Screen, screens
+from .synthetic import Element, Question, Screen, screens
 
 BOX_SHARE = 0.15
 """Share of the questions that ask for the element's box instead of a point in it."""

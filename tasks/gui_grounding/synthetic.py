@@ -15,10 +15,8 @@ from typing import Literal
 from PIL import Image, ImageDraw, ImageFont
 
 from vlmrl.synthetic.drawn_rows import split_of
-from vlmrl.synthetic.shapes import COLOURS, SHAPES, Colour, draw_shape
+from vlmrl.synthetic.shapes import COLOURS, SHAPES, Colour, PixelBox, draw_shape, overlap
 from vlmrl.task import Split
-
-PixelBox = tuple[int, int, int, int]
 
 WORDS = (
     "Save", "Open", "Close", "Edit", "OK", "Help", "Login", "Buy",
@@ -155,7 +153,7 @@ def _lay_out(rng: random.Random, size: tuple[int, int], bar_height: int, count: 
             box=(left + 1, top + 1, left + width - 1, top + height - 1),
         )
         candidates = [*placed, element]
-        if any(_overlap(element.box, other.box) for other in placed):
+        if any(overlap(element.box, other.box) for other in placed):
             continue
         if all(_unambiguous_instructions(one, candidates) for one in candidates):
             placed = candidates
@@ -180,10 +178,6 @@ def _unambiguous_instructions(target: Element, elements: tuple[Element, ...] | l
         *(by_colour if same_colour == 1 else []),
         *(by_both if same_both == 1 else []),
     ]
-
-
-def _overlap(first: PixelBox, second: PixelBox) -> bool:
-    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
 
 
 def _scaled(element: Element, scale: int) -> Element:

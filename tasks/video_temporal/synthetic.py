@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from vlmrl.synthetic.drawn_rows import split_of
-from vlmrl.synthetic.shapes import COLOURS, SHAPES, Colour, draw_shape
+from vlmrl.synthetic.shapes import BACKGROUNDS, COLOURS, SHAPES, Colour, draw_shape
 from vlmrl.task import Split
 
-BACKGROUNDS: tuple[Colour, ...] = ((245, 245, 245), (255, 255, 255), (40, 42, 50), (232, 226, 214))
 SIZES = ((64, 64), (96, 64), (64, 96), (96, 96))
 """Width and height of a frame."""
 GRID = 8

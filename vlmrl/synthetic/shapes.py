@@ -8,6 +8,11 @@ from PIL import ImageDraw
 Colour = tuple[int, int, int]
 Edges = tuple[float, float, float, float]
 """left, top, right, bottom; all four are drawn."""
+PixelBox = tuple[int, int, int, int]
+"""left, top, right, bottom in pixels; right and bottom exclusive."""
+
+BACKGROUNDS: tuple[Colour, ...] = ((245, 245, 245), (255, 255, 255), (40, 42, 50), (232, 226, 214))
+"""What pictures are filled with before anything is drawn: three light ones and a dark one."""
 
 COLOURS: dict[str, Colour] = {
     "red": (220, 40, 40),
@@ -89,3 +94,8 @@ SHAPES = tuple(_PAINTERS)
 def draw_shape(canvas: ImageDraw.ImageDraw, shape: str, edges: Edges, fill: Colour) -> None:
     """One of `SHAPES`, filling the box whose edges are drawn too."""
     _PAINTERS[shape](canvas, edges, fill)
+
+
+def overlap(first: PixelBox, second: PixelBox) -> bool:
+    """Whether two boxes share a pixel."""
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
