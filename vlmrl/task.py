@@ -25,10 +25,13 @@ from vlmrl.answers.completion import answer_block
 from vlmrl.answers.convention import Convention
 from vlmrl.answers.coordinates import POINT
 from vlmrl.errors import UserError
+from vlmrl.evaluation.statistics import Estimate
 from vlmrl.types import Answer, Finish, Group, PromptMode, Rollout, Sample, Score, Unparsed
 
 Split = Literal["train", "held_out"]
 Method = TypeVar("Method", bound=Callable[..., Any])
+ScoredRow = tuple[Sample, Answer | Unparsed]
+"""An evaluated row and what a model answered."""
 
 THOUGHT = "<think>{}</think><answer>{}</answer>"
 THINK_REQUEST = "First think inside <think></think>, then put the answer inside <answer></answer>."
@@ -113,8 +116,11 @@ class Task:
         block = answer_block(text, sample.mode)
         return block if isinstance(block, Unparsed) else self.answers_with(sample).read(block, sample, convention)
 
-    def corpus_metrics(self, rows: Sequence[tuple[Sample, Answer | Unparsed]]) -> Mapping[str, float]:
-        """Figures over all evaluated rows together that are no means over rows, such as average precision."""
+    def corpus_metrics(self, rows: Sequence[ScoredRow]) -> Mapping[str, Estimate]:
+        """Figures over all evaluated rows together that are no means over rows, such as average precision.
+
+        `vlmrl.evaluation.statistics.bootstrap_estimates` makes the intervals of a function that is quick enough.
+        """
         return {}
 
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from vlmrl.answers.boxes import BOXES
+from vlmrl.evaluation.statistics import Estimate, bootstrap_estimates
 from vlmrl.geometry import Box, ImageRecord, Size, Unit
 from vlmrl.rewards import average_precision as precision
 from vlmrl.rewards import matching
 from vlmrl.synthetic.drawn_rows import DrawnRows
-from vlmrl.task import Split, Task, metric, reward
-from vlmrl.types import Answer, Boxes, LabelledBox, PromptMode, Rollout, Sample, Unparsed
+from vlmrl.task import ScoredRow, Split, Task, metric, reward
+from vlmrl.types import Answer, Boxes, LabelledBox, PromptMode, Rollout, Sample
 
 from .coco import DESCRIPTION, NAME
 from .loaders import load_rows
@@ -115,25 +116,29 @@ class Detection(Task):
         """The reward `matched_iou`."""
         return matching.matched_iou(answer, _gold(sample), _ignored(sample))
 
-    def corpus_metrics(self, rows: Sequence[tuple[Sample, Answer | Unparsed]]) -> Mapping[str, float]:
+    def corpus_metrics(self, rows: Sequence[ScoredRow]) -> Mapping[str, Estimate]:
         """COCO's figures by pycocotools, every score 1 and boxes in the order they were written (`ScoreRule.ONES`).
 
         An unparsed answer has no boxes. Rows with a tag `set` are evaluated set by set, with the unweighted mean over
         the sets. Empty if no row has a gold box.
         """
-        sets: dict[str, list[precision.Detections]] = defaultdict(list)
-        for sample, answer in rows:
-            predicted = answer if isinstance(answer, Boxes) else matching.NO_BOXES
-            sets[sample.tags.get("set", "")].append(precision.Detections(predicted, _gold(sample), _ignored(sample)))
-        found = [
-            precision.coco_figures(pictures, precision.ScoreRule.ONES)
-            for pictures in sets.values()
-            if any(picture.gold.items for picture in pictures)
-        ]
-        if not found:
-            return {}
-        names = ("ap", "ap50", "ap75", "ar100")
-        return {name: sum(getattr(figures, name) for figures in found) / len(found) for name in names}
+        return bootstrap_estimates(_coco_figures, rows, resamples=50)
+
+
+def _coco_figures(rows: Sequence[ScoredRow]) -> dict[str, float]:
+    sets: dict[str, list[precision.Detections]] = defaultdict(list)
+    for sample, answer in rows:
+        predicted = answer if isinstance(answer, Boxes) else matching.NO_BOXES
+        sets[sample.tags.get("set", "")].append(precision.Detections(predicted, _gold(sample), _ignored(sample)))
+    found = [
+        precision.coco_figures(pictures, precision.ScoreRule.ONES)
+        for pictures in sets.values()
+        if any(picture.gold.items for picture in pictures)
+    ]
+    if not found:
+        return {}
+    names = ("ap", "ap50", "ap75", "ar100")
+    return {name: sum(getattr(figures, name) for figures in found) / len(found) for name in names}
 
 
 def _gold(sample: Sample) -> Boxes:

@@ -180,7 +180,7 @@ def _write_metrics(run: Path, steps: int, rng: random.Random, finished: bool) ->
 
 
 def _evaluation(step: int, score: float) -> Json:
-    cells = {"desktop/icon": {"n": 60, "score": score - 0.1}, "web/text": {"n": 196, "score": score + 0.02}}
+    cells = {"desktop/icon": {"n": 60, "value": score - 0.1}, "web/text": {"n": 196, "value": score + 0.02}}
     return {
         "kind": "eval",
         "step": step,
@@ -190,7 +190,7 @@ def _evaluation(step: int, score: float) -> Json:
         "high": score + 0.061,
         "n": 256,
         "unparsed": 3,
-        "metrics": {"hit": score},
+        "metrics": {"hit": {"value": score, "low": score - 0.058, "high": score + 0.061, "n": 256}},
         "cells": cells,
         "macro": score - 0.04,
     }

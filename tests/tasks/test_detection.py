@@ -1,6 +1,7 @@
 """Rewards, metrics and known hacks of detection, through its parser; loaders are in test_detection_loaders.py."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from vlmrl.answers.convention import Convention
 from vlmrl.geometry import Box, ImageRecord, Size, Unit
 from vlmrl.registry import find_task
-from vlmrl.task import Task, metric_values, reward_weights, score_group
+from vlmrl.task import ScoredRow, Task, metric_values, reward_weights, score_group
 from vlmrl.types import Boxes, Finish, Group, LabelledBox, Prompt, PromptMode, Rollout, Sample, Unparsed
 
 QWEN3 = Convention(Unit.NORM1000, "json")
@@ -269,24 +270,26 @@ def test_drawn_rows_answer_to_their_own_boxes() -> None:
             assert scored(attack.text, sample).reward < 0.7 * perfect.reward, attack.name
 
 
+def figures_of(rows: Sequence[ScoredRow]) -> dict[str, float]:
+    return {name: figure.value for name, figure in detection().corpus_metrics(rows).items()}
+
+
 def test_figures_over_all_rows() -> None:
-    task, nothing = detection(), boxes()
+    nothing = boxes()
     right = [(row(), GOLD), (row(nothing), nothing)]
-    assert task.corpus_metrics(right) == pytest.approx({"ap": 1, "ap50": 1, "ap75": 1, "ar100": 1})
-    half = task.corpus_metrics([(row(), Boxes(GOLD.items[:2])), (row(), Unparsed("truncated"))])
+    assert figures_of(right) == pytest.approx({"ap": 1, "ap50": 1, "ap75": 1, "ar100": 1})
+    half = figures_of([(row(), Boxes(GOLD.items[:2])), (row(), Unparsed("truncated"))])
     # cats: 2 of 4; dogs: 0 of 2
     assert half["ap"] == pytest.approx((51 / 101 + 0) / 2)
     assert half["ar100"] == pytest.approx((1 / 2 + 0) / 2)
-    assert task.corpus_metrics([(row(nothing), nothing)]) == {}
+    assert figures_of([(row(nothing), nothing)]) == {}
 
 
 def test_sets_are_averaged_unweighted() -> None:
-    task = detection()
-
     def of(name: str, answer: Boxes) -> tuple[Sample, Boxes]:
         return Sample("", (), (RECORD,), "", GOLD, tags={"set": name}, extra={"classes": CLASSES}), answer
 
-    figures = task.corpus_metrics([of("a", GOLD), of("a", GOLD), of("a", GOLD), of("b", boxes())])
+    figures = figures_of([of("a", GOLD), of("a", GOLD), of("a", GOLD), of("b", boxes())])
     assert figures["ap"] == pytest.approx(0.5)
 
 

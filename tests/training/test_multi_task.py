@@ -18,6 +18,7 @@ from vlmrl.config import Config
 from vlmrl.errors import UserError
 from vlmrl.evaluation.rows import MIXED_METRIC, ScoreCard, mean_card
 from vlmrl.evaluation.run import evaluate
+from vlmrl.evaluation.statistics import Estimate
 from vlmrl.registry import find_task
 from vlmrl.resolve import resolve, to_yaml
 from vlmrl.settings_help import help_text
@@ -201,12 +202,23 @@ def test_commands_of_one_task_say_so(small_config: MakeConfig, capsys: pytest.Ca
 
 
 def card(score: float, half: float, n: int) -> ScoreCard:
-    return ScoreCard("hit", score, score - half, score + half, n, 1, score, {}, {"hit": score})
+    return ScoreCard(
+        "hit",
+        score,
+        score - half,
+        score + half,
+        n,
+        1,
+        0,
+        score,
+        {},
+        {"hit": Estimate(score, score - half, score + half, n)},
+    )
 
 
 def test_the_mean_card_counts_tasks_alike_and_adds_their_errors_in_quadrature() -> None:
     mean = mean_card({"a": card(0.2, 0.03, 100), "b": card(0.6, 0.04, 10)})
     assert (mean.score, mean.low, mean.high) == pytest.approx((0.4, 0.4 - 0.025, 0.4 + 0.025))  # 3-4-5 / 2
     assert (mean.n, mean.unparsed) == (110, 2)
-    assert mean.cells["b"] == {"n": 10, "score": 0.6}
-    assert mean.metrics == {"a.hit": 0.2, "b.hit": 0.6}
+    assert mean.cells["b"] == Estimate(0.6, pytest.approx(0.56), pytest.approx(0.64), 10)
+    assert {name: figure.value for name, figure in mean.metrics.items()} == {"a.hit": 0.2, "b.hit": 0.6}

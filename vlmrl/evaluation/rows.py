@@ -1,17 +1,20 @@
 """Scores a model on rows: greedy answers through the same prompts, pixels and parser as training."""
 
 import math
+import traceback
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from vlmrl.engine.base import Engine
 from vlmrl.engine.sampling import SamplingSettings
-from vlmrl.evaluation.statistics import cells, mean_interval
+from vlmrl.errors import UserError
+from vlmrl.evaluation.statistics import Estimate, mean_estimate
 from vlmrl.rollout.groups import sample_groups
-from vlmrl.task import Task, metric_values
+from vlmrl.task import ScoredRow, Task, metric_values
 from vlmrl.task_mix import TaskMix
-from vlmrl.types import Group, Sample, Unparsed
+from vlmrl.types import Answer, Group, Sample, Unparsed
 
 CHUNK_ROWS = 64
 """Rows whose pictures are decoded at one time."""
@@ -24,6 +27,12 @@ class Evaluated:
     group: Group
     """A group of one rollout."""
     metrics: dict[str, float]
+    error: str | None = None
+    """Traceback of the scorer on this row, whose metrics are 0 then."""
+
+    @property
+    def answer(self) -> Answer | Unparsed:
+        return self.group.rollouts[0].answer
 
 
 @dataclass(frozen=True)
@@ -31,20 +40,22 @@ class ScoreCard:
     """A model's result on a set of rows. Unparsed answers count as 0 and stay in the denominator."""
 
     metric: str
-    """The task's headline metric, which the fields below describe."""
+    """What the score, its interval, its macro average and its cells are about."""
     score: float
-    """Micro average: the mean over rows."""
+    """Micro average: over all rows together."""
     low: float
     """Lower end of the 95% interval."""
     high: float
     n: int
     unparsed: int
+    unscorable: int
+    """Rows on which a scorer failed; they count as 0 too."""
     macro: float
     """Unweighted mean over the cells."""
-    cells: dict[str, dict[str, float]]
-    """Per combination of tags: n and score."""
-    metrics: dict[str, float]
-    """Mean of every metric of the task, and the task's figures over all rows together."""
+    cells: dict[str, Estimate]
+    """The metric per combination of tags."""
+    metrics: dict[str, Estimate]
+    """Every metric of the task, and the figures over all rows together."""
 
     def record(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,8 +80,9 @@ def mean_card(cards: Mapping[str, ScoreCard]) -> ScoreCard:
         high=score + math.hypot(*(card.high - card.score for card in cards.values())) / count,
         n=sum(card.n for card in cards.values()),
         unparsed=sum(card.unparsed for card in cards.values()),
+        unscorable=sum(card.unscorable for card in cards.values()),
         macro=sum(card.macro for card in cards.values()) / count,
-        cells={name: {"n": card.n, "score": card.score} for name, card in cards.items()},
+        cells={name: Estimate(card.score, card.low, card.high, card.n) for name, card in cards.items()},
         metrics={f"{name}.{metric}": value for name, card in cards.items() for metric, value in card.metrics.items()},
     )
 
@@ -93,27 +105,69 @@ def evaluate_rows(
         chunk = [samples[i] for i in range(start, min(start + CHUNK_ROWS, len(samples)))]
         ids = [f"eval-{start + i}" for i in range(len(chunk))]
         for group in sample_groups(engine, mix, chunk, settings, [[0]] * len(chunk), ids):
-            yield Evaluated(group, metric_values(mix.of(group.sample).task, group.sample, group.rollouts[0]))
+            yield scored(mix.of(group.sample).task, group)
         advance(len(chunk))
 
 
-def score_card(task: Task, evaluated: Sequence[Evaluated], cell_tags: Sequence[str]) -> ScoreCard:
-    """Averages and interval of evaluated rows; `cell_tags` name the breakdown."""
-    headline = task.metrics()[0]
-    values = [item.metrics[headline] for item in evaluated]
-    by_cell = cells(values, [item.group.sample.tags for item in evaluated], cell_tags)
-    low, high = mean_interval(values)
+def scored(task: Task, group: Group) -> Evaluated:
+    """A group of one rollout with its metrics. A scorer that fails is noted, so that one row cannot end a long run."""
+    try:
+        return Evaluated(group, metric_values(task, group.sample, group.rollouts[0]))
+    except Exception:  # noqa: BLE001  a plugin's fault must be counted and shown, whatever it is
+        return Evaluated(group, dict.fromkeys(task.metrics(), 0.0), traceback.format_exc())
+
+
+def score_card(
+    task: Task,
+    evaluated: Sequence[Evaluated],
+    cell_tags: Sequence[str],
+    metric: str = "",
+    figures: Callable[[Sequence[ScoredRow]], Mapping[str, Estimate]] | None = None,
+) -> ScoreCard:
+    """Averages and intervals of evaluated rows; `cell_tags` name the breakdown.
+
+    `metric` names what the card is about among the task's metrics, its corpus metrics and `figures`; empty is the
+    headline.
+    """
+    metric = metric or task.metrics()[0]
+    found = _estimates(task, evaluated, figures)
+    if metric not in found:
+        raise UserError(f"these rows have no {metric}, only {', '.join(found)}: nothing in them can be scored by it")
+    grouped: dict[str, list[Evaluated]] = defaultdict(list)
+    for item in evaluated:
+        grouped["/".join(item.group.sample.tags.get(tag, "?") for tag in cell_tags)].append(item)
+    by_cell = {}
+    for name, items in sorted(grouped.items()):
+        own = (
+            mean_estimate([item.metrics[metric] for item in items])
+            if metric in task.metrics()
+            else (_estimates(task, items, figures).get(metric))
+        )
+        if own is not None:
+            by_cell[name] = own
+    overall_ = found[metric]
     return ScoreCard(
-        metric=headline,
-        score=sum(values) / len(values),
-        low=low,
-        high=high,
-        n=len(values),
-        unparsed=sum(isinstance(item.group.rollouts[0].answer, Unparsed) for item in evaluated),
-        macro=sum(sum(v) / len(v) for v in by_cell.values()) / len(by_cell),
-        cells={name: {"n": len(v), "score": sum(v) / len(v)} for name, v in by_cell.items()},
-        metrics={
-            **{name: sum(item.metrics[name] for item in evaluated) / len(evaluated) for name in task.metrics()},
-            **task.corpus_metrics([(item.group.sample, item.group.rollouts[0].answer) for item in evaluated]),
-        },
+        metric=metric,
+        score=overall_.value,
+        low=overall_.low,
+        high=overall_.high,
+        n=len(evaluated),
+        unparsed=sum(isinstance(item.answer, Unparsed) for item in evaluated),
+        unscorable=sum(item.error is not None for item in evaluated),
+        macro=sum(cell.value for cell in by_cell.values()) / len(by_cell),
+        cells=by_cell,
+        metrics=found,
     )
+
+
+def _estimates(
+    task: Task,
+    evaluated: Sequence[Evaluated],
+    figures: Callable[[Sequence[ScoredRow]], Mapping[str, Estimate]] | None,
+) -> dict[str, Estimate]:
+    rows = [(item.group.sample, item.answer) for item in evaluated]
+    return {
+        **{name: mean_estimate([item.metrics[name] for item in evaluated]) for name in task.metrics()},
+        **task.corpus_metrics(rows),
+        **(figures(rows) if figures else {}),
+    }

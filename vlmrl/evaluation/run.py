@@ -105,9 +105,9 @@ def card_table(card: ScoreCard, title: str) -> Table:
     table.add_row("micro (mean over rows)", str(card.n), f"{card.score:.1%}", interval)
     table.add_row(f"macro (mean over {len(card.cells)} cells)", "", f"{card.macro:.1%}", "")
     for name, cell in card.cells.items():
-        table.add_row(f"  {name}", f"{cell['n']:.0f}", f"{cell['score']:.1%}", "")
-    for name, value in card.metrics.items():
+        table.add_row(f"  {name}", str(cell.n), f"{cell.value:.1%}", "")
+    for name, figure in card.metrics.items():
         if name != card.metric:
-            table.add_row(name, "", f"{value:.1%}", "")
+            table.add_row(name, "", f"{figure.value:.1%}", f"[{100 * figure.low:.1f}, {100 * figure.high:.1f}]")
     table.add_row("unparsed (scored 0)", str(card.unparsed), f"{card.unparsed / card.n:.1%}", "")
     return table

@@ -2,9 +2,13 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+Row = TypeVar("Row")
 
 BOOTSTRAP_RESAMPLES = 2000
 Z_95 = 1.959963984540054
@@ -22,14 +26,6 @@ def wilson_interval(successes: float, n: int) -> tuple[float, float]:
     return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
 
 
-def cells(values: Sequence[float], tags: Sequence[Mapping[str, str]], names: Sequence[str]) -> dict[str, list[float]]:
-    """Values grouped by the combination of the named tags, e.g. web/icon; sorted by name."""
-    grouped: dict[str, list[float]] = defaultdict(list)
-    for value, tag in zip(values, tags, strict=True):
-        grouped["/".join(tag.get(name, "?") for name in names)].append(value)
-    return dict(sorted(grouped.items()))
-
-
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """95% interval of a mean: Wilson's if every value is 0 or 1, else the percentile bootstrap (2000 resamples)."""
     if all(value in (0.0, 1.0) for value in values):
@@ -37,3 +33,38 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     draws = np.random.default_rng(0).choice(np.asarray(values), (BOOTSTRAP_RESAMPLES, len(values)))
     low, high = np.quantile(draws.mean(1), [0.025, 0.975])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure over rows with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Rows that it is about: its denominator."""
+
+
+def mean_estimate(values: Sequence[float]) -> Estimate:
+    """The mean of at least one value with `mean_interval`."""
+    return Estimate(sum(values) / len(values), *mean_interval(values), len(values))
+
+
+def bootstrap_estimates(
+    figures: Callable[[Sequence[Row]], Mapping[str, float]], rows: Sequence[Row], resamples: int = 200
+) -> dict[str, Estimate]:
+    """Figures over rows together, with percentile bootstrap intervals over rows.
+
+    A figure that a resample does not have (its denominator is empty there) leaves that resample out.
+    """
+    random = np.random.default_rng(0)
+    drawn: dict[str, list[float]] = defaultdict(list)
+    for _ in range(resamples):
+        for name, value in figures([rows[i] for i in random.integers(len(rows), size=len(rows))]).items():
+            drawn[name].append(value)
+    estimates = {}
+    for name, value in figures(rows).items():
+        low, high = np.quantile(drawn[name] or [value], [0.025, 0.975])
+        estimates[name] = Estimate(value, float(low), float(high), len(rows))
+    return estimates

@@ -205,7 +205,7 @@ def _cells(run: RunFolder) -> Html | None:
             "tr",
             element("th", name, scope="row"),
             element("td", _cell_rows(shown[-1][1], name), class_="figure"),
-            *(element("td", percent(number(record, "cells", name, "score")), class_="figure") for _, record in shown),
+            *(element("td", percent(number(record, "cells", name, "value")), class_="figure") for _, record in shown),
         )
         for name in names
     ]

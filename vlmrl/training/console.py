@@ -84,8 +84,8 @@ def before_after_table(before: ScoreCard, after: ScoreCard, rows: str) -> Table:
     change = 100 * (after.score - before.score)
     table.add_row(before.metric, str(before.n), percent(before), percent(after), f"{change:+.1f}")
     for name in after.cells if len(after.cells) > 1 else ():
-        b, a = before.cells[name]["score"], after.cells[name]["score"]
-        table.add_row(f"  {name}", f"{after.cells[name]['n']:.0f}", f"{b:.1%}", f"{a:.1%}", f"{100 * (a - b):+.1f}")
+        b, a = before.cells[name].value, after.cells[name].value
+        table.add_row(f"  {name}", str(after.cells[name].n), f"{b:.1%}", f"{a:.1%}", f"{100 * (a - b):+.1f}")
     unparsed = [card.unparsed / card.n for card in (before, after)]
     table.add_row("unparsed", "", *(f"{share:.1%}" for share in unparsed), f"{100 * (unparsed[1] - unparsed[0]):+.1f}")
     return table
