@@ -193,7 +193,16 @@ class EvalConfig:
     every: int = 50
     """Evaluate the held-out rows every so many steps, besides the start and the end; 0: only then."""
     benchmark: str | None = None
-    """Benchmark name for `vlmrl eval`; null evaluates the task's own rows."""
+    """Published benchmark (see `vlmrl benchmarks`) that the rows of data.held_out belong to, in `vlmrl eval` and during
+    training; null reads them as the task's own rows."""
+    split: str | None = None
+    """Which of the benchmark's splits is scored; null scores all rows that the data holds."""
+    temperature: float = 0.0
+    """Sampling temperature of evaluation; 0 takes the most likely token."""
+    id_field: str = "id"
+    """Field of a file given as --predictions that holds a row's id, or its place counted from 0."""
+    text_field: str = "text"
+    """Field of a file given as --predictions that holds the model's completion."""
 
 
 @dataclass

@@ -128,7 +128,7 @@ class Task:
         answers = self.answers_with(sample)
         gold = answers.render(sample, convention)
         attacks = [
-            Attack("an empty completion", ""),
+            Attack("an empty completion", "", blind=True),
             Attack("gold inside the thoughts", THOUGHT.format(gold, "")),
             Attack("gold after an empty answer", THOUGHT.format("", "") + gold),
         ]

@@ -7,6 +7,9 @@ from typing import Any
 from vlmrl.algorithms.advantages import Scale
 from vlmrl.config import Config, DataConfig, OneOfSeveralConfig
 from vlmrl.errors import UserError
+from vlmrl.evaluation.benchmark import Benchmark
+from vlmrl.evaluation.card import Evaluated, ScoreCard, score_card
+from vlmrl.evaluation.find import find_benchmark
 from vlmrl.registry import find_task
 from vlmrl.task import Task, reward_weights
 from vlmrl.types import Sample
@@ -26,6 +29,21 @@ class TaskPart:
     """Its share of the prompts, relative to the other tasks' ratios."""
     scale: Scale | None = None
     """What its advantages are divided by instead of the algorithm's scale."""
+    benchmark: Benchmark | None = None
+    """What the held-out rows are read and scored as, if not as the task's own."""
+    split: str | None = None
+    """The benchmark's split that is held out; None takes all."""
+
+    @property
+    def metric(self) -> str:
+        """What an evaluation of this task is about."""
+        return (self.benchmark.metric if self.benchmark else "") or self.task.metrics()[0]
+
+    def card(self, evaluated: Sequence[Evaluated]) -> ScoreCard:
+        """The score card of rows of this task, with the breakdown of its benchmark, or by every tag the rows have."""
+        tags = sorted({tag for item in evaluated for tag in item.group.sample.tags})
+        cells, figures = (self.benchmark.cells, self.benchmark.figures) if self.benchmark else (tags, None)
+        return score_card(self.task, evaluated, cells, self.metric, figures)
 
 
 class TaskMix:
@@ -89,7 +107,22 @@ def task_mix(config: Config) -> TaskMix:
         name, setting = names[0], "task.options, task.weights, data.train and data.held_out"
         raise UserError(f"task.each.{name} is for a run of several tasks; a run of {name} alone sets {setting}")
     task = find_task(names[0]).create(config.task.options)
-    return TaskMix(TaskPart(names[0], task, reward_weights(task, config.task.weights), config.data))
+    weights = reward_weights(task, config.task.weights)
+    benchmark = _benchmark(config, names[0])
+    return TaskMix(TaskPart(names[0], task, weights, config.data, benchmark=benchmark, split=config.eval.split))
+
+
+def _benchmark(config: Config, task: str) -> Benchmark | None:
+    if config.eval.benchmark is None:
+        if config.eval.split is not None:
+            raise UserError(f"eval.split={config.eval.split}: only a benchmark has splits; name it with eval.benchmark")
+        return None
+    owner, benchmark = find_benchmark(config.eval.benchmark)
+    if owner != task:
+        raise UserError(f"benchmark {benchmark.name} is one of the task {owner}, not of {task}")
+    if config.data.held_out is None:
+        raise UserError(f"benchmark {benchmark.name} needs its data: data.held_out={benchmark.files}")
+    return benchmark
 
 
 def _one_of_several(config: Config, name: str) -> TaskPart:
@@ -98,6 +131,7 @@ def _one_of_several(config: Config, name: str) -> TaskPart:
         ("task.weights", config.task.weights, "weights"),
         ("data.train", config.data.train, "train"),
         ("data.held_out", config.data.held_out, "held_out"),
+        ("eval.benchmark", config.eval.benchmark, "held_out, with the task's own rows"),
     ):
         if given:
             raise UserError(

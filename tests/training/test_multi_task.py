@@ -16,7 +16,7 @@ from vlmrl.checks.run import check
 from vlmrl.cli.main import main
 from vlmrl.config import Config
 from vlmrl.errors import UserError
-from vlmrl.evaluation.rows import MIXED_METRIC, ScoreCard, mean_card
+from vlmrl.evaluation.card import MIXED_METRIC, ScoreCard, mean_card
 from vlmrl.evaluation.run import evaluate
 from vlmrl.evaluation.statistics import Estimate
 from vlmrl.registry import find_task

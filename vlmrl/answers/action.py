@@ -178,7 +178,7 @@ class ActionAnswer(AnswerType):
             raise ValueError(f"row {sample.id}: {space.fault(gold)}")
         every = [self._rendered(kind.action(_constant(kind, sample)), sample, convention) for kind in space.kinds]
         attacks = [
-            *(Attack(f"always {in_words(kind.action(_constant(kind, sample)))}", text, guess=True)
+            *(Attack(f"always {in_words(kind.action(_constant(kind, sample)))}", text, guess=True, blind=True)
               for kind, text in zip(space.kinds, every, strict=True)),
             Attack("every action at once", _several([*every, right], convention)),
             Attack("gold three times", _several([right] * 3, convention)),

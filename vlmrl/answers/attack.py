@@ -12,3 +12,5 @@ class Attack:
     guess: bool = False
     """A well-formed answer that does not look: right now and then, it must earn less than gold on average. Any other
     attack must earn nothing at all."""
+    blind: bool = False
+    """Made without the gold answer: what it scores is what can be had without looking at the picture."""

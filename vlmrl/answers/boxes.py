@@ -167,13 +167,13 @@ class BoxesAnswer(AnswerType):
             return _rendered(Boxes(tuple(items[:MAX_BOXES])), convention, record)
 
         attacks = [
-            Attack("the whole picture as every class", every_class([whole]), guess=True),
+            Attack("the whole picture as every class", every_class([whole]), guess=True, blind=True),
             Attack("a grid of guesses", _rendered(Boxes(tuple(grid)), convention, record), guess=True),
-            Attack("the format without numbers", _written([("name", BOX.names)], convention)),
+            Attack("the format without numbers", _written([("name", BOX.names)], convention), blind=True),
         ]
         if not gold.items:
             return attacks
-        attacks.append(Attack("no objects", _written([], convention), guess=True))
+        attacks.append(Attack("no objects", _written([], convention), guess=True, blind=True))
         boxes = [item.box for item in gold.items]
         repeated = tuple(item for item in gold.items for _ in range(REPEATS))
         if len(repeated) <= MAX_BOXES:

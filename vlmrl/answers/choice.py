@@ -59,8 +59,8 @@ class ChoiceAnswer(AnswerType):
         names = letters(sample)
         options = listed_options(sample.extra["options"])
         return [
-            Attack("always the first option", names[0], guess=True),
-            Attack("always the last option", names[-1], guess=True),
+            Attack("always the first option", names[0], guess=True, blind=True),
+            Attack("always the last option", names[-1], guess=True, blind=True),
             Attack("all letters", ", ".join(names)),
             Attack("all letters in one word", names),
             Attack("all options", options),

@@ -97,10 +97,11 @@ class CoordinateAnswer(AnswerType):
                 "the picture's centre" if isinstance(value, Point) else "the whole picture",
                 self._rendered(whole, convention, record),
                 guess=True,
+                blind=True,
             ),
             Attack("a grid of guesses", self._several(self._grid(original, convention, record), convention)),
             Attack("gold three times", self._several([right] * 3, convention)),
-            Attack("the format without numbers", self._written(self.names, convention)),
+            Attack("the format without numbers", self._written(self.names, convention), blind=True),
         ]
         if isinstance(value, Box):
             x1, y1, x2, y2 = convention.coordinates(value, record)

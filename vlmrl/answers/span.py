@@ -119,11 +119,13 @@ class SpanAnswer(AnswerType):
         grid = [written(Span(i * step, (i + 1) * step, clip)) for i in range(GRID)]
         first = gold_spans(sample.gold)[0]
         attacks = [
-            Attack("the whole clip", written(Span(0.0, clip.duration, clip)), guess=True),
-            Attack("the middle half", written(Span(clip.duration / 4, clip.duration * 3 / 4, clip)), guess=True),
+            Attack("the whole clip", written(Span(0.0, clip.duration, clip)), guess=True, blind=True),
+            Attack(
+                "the middle half", written(Span(clip.duration / 4, clip.duration * 3 / 4, clip)), guess=True, blind=True
+            ),
             Attack("a grid of guesses", _listed(grid), guess=self.several),
             Attack("gold three times", _listed(gold * 3)),
-            Attack("the format without numbers", f'{{"{KEY}": [start, end]}}'),
+            Attack("the format without numbers", f'{{"{KEY}": [start, end]}}', blind=True),
         ]
         if first.length > 0:
             reversed_gold = f'{{"{KEY}": [{_seconds(first.end)}, {_seconds(first.start)}]}}'

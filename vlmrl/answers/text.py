@@ -52,7 +52,7 @@ class TextAnswer(AnswerType):
         """The question said back, and gold among other words: both may share words with gold, so both are guesses."""
         gold = self.render(sample, convention)
         return [
-            Attack("the question", sample.question[:LONGEST], guess=True),
+            Attack("the question", sample.question[:LONGEST], guess=True, blind=True),
             Attack("gold ten times", " ".join([gold] * 10)[:LONGEST], guess=True),
             Attack("an endless answer", "all of them " * LONGEST),
         ]
@@ -73,7 +73,7 @@ class NumberAnswer(TextAnswer):
         """A number that needs no video, and several of them."""
         gold = self.render(sample, convention)
         return [
-            Attack("always one", "1", guess=True),
+            Attack("always one", "1", guess=True, blind=True),
             Attack("a range of numbers", "0, 1, 2, 3, 4, 5"),
             Attack("gold and another number", f"{gold} or 7"),
             Attack("gold in a sentence", f"The answer is {gold}."),

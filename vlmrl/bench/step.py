@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import transformers
 
-from vlmrl.bench.gradient_check import GradientError, clear_gradients, gradient_error
+from vlmrl.bench.gradient_check import GradientError, gradient_error
 from vlmrl.bench.limit_model import ModelShape, StepShape, step_costs
 from vlmrl.bench.loops import Loop, LoopOnce
 from vlmrl.bench.meter import Meter
@@ -148,7 +148,7 @@ def _measure(sides: Sequence[Side], meter: Meter, repetitions: int, say: Say) ->
         for side, result, split in zip(sides, results, phases, strict=True):
             label = f"repetition {repetition + 1}/{repetitions}" if repetition >= 0 else "warm-up and counts"
             say(f"{setting}: {label}, {side.name}")
-            clear_gradients(side.policy)
+            side.policy.model.zero_grad(set_to_none=True)  # as training begins a step
             if repetition < 0:
                 result.counts = _counted_step(side, meter)
                 continue

@@ -23,7 +23,7 @@ from vlmrl.models.families import Family
 from vlmrl.models.load import context_tokens, load_family
 from vlmrl.task import Task, reward_weights
 from vlmrl.task_mix import TaskPart, task_mix
-from vlmrl.training.data import load_rows
+from vlmrl.training.data import held_out_rows, load_rows
 from vlmrl.types import Prompt, Sample
 
 SYNTHETIC_ROWS = 200
@@ -63,7 +63,7 @@ def _check_task(part: TaskPart, family: Family, config: Config) -> CheckReport:
     _check_answers(report, part.task, family, found, part.weights)
     report.problems += _over_context(report, config)
     if part.data.held_out is not None:
-        report.problems += leaks(found, load_rows(part.task, part.data.held_out, part.data.download))
+        report.problems += leaks(found, held_out_rows(part))
     return report
 
 

@@ -12,21 +12,26 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Score a model with greedy answers, through the same prompt, pixels and parser as training. With --benchmark the rows
-are read and averaged as the benchmark's papers do; without it they are rows of the task's own kind.
+are read, scored and averaged as the benchmark's papers do; without it they are rows of the task's own kind.
+
+Answers are kept in a folder as they come. The same command after a stop continues, and prints the same card.
 """
 EXAMPLES = """\
 examples:
   vlmrl eval --benchmark screenspot-v2 --data screenspot_v2/
   vlmrl eval --model runs/demo/checkpoints/step-000100 --data rows.json --limit 200
-  vlmrl eval --model ./my-qwen --benchmark screenspot-v2 --data screenspot_v2/ --save answers.jsonl --json card.json
+  vlmrl eval --model ./my-qwen --benchmark refcoco --data refcoco/ --split testA --save evals/testA --audit
+  vlmrl eval --model ./my-qwen --benchmark screenspot-v2 --data screenspot_v2/ --predictions theirs.jsonl
+  accelerate launch --num_processes 8 -m vlmrl eval --model ./my-qwen --benchmark screenspot-pro --data pro/
 """
 FLAGS = {
     **TASK,
     **MODEL,
-    "--benchmark": Flag("eval.benchmark", "NAME", "published benchmark the rows belong to; `vlmrl tasks` lists them"),
+    "--benchmark": Flag("eval.benchmark", "NAME", "published benchmark the rows belong to; see `vlmrl benchmarks`"),
+    "--split": Flag("eval.split", "NAME", "score one of the benchmark's splits (default: every row of the data)"),
     "--data": Flag("data.held_out", "PATH", "rows to score (default: the task's synthetic held-out rows)"),
     "--limit": Flag("data.max_rows", "N", "score only the first N rows"),
-    "--seed": Flag("run.seed", "N", "seed of the synthetic rows"),
+    "--seed": Flag("run.seed", "N", "seed of sampling, with eval.temperature above 0"),
 }
 
 
@@ -41,7 +46,22 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     add_settings(parser, FLAGS)
     parser.add_argument(
-        "--save", type=Path, metavar="FILE", help="write every answer with its score, one JSON per line"
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="folder of answers, pictures and card (default: evals/ and a name made from what is evaluated)",
+    )
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="score these answers, one JSON object per line with id and text, in place of the model's; --model then "
+        "says only how coordinates are written (eval.id_field and eval.text_field name other fields)",
+    )
+    parser.add_argument(
+        "--audit",
+        action="store_true",
+        help="also score grey and exchanged pictures and guesses that look at none: what of the score is not vision",
     )
     add_json_flag(parser)
     parser.set_defaults(run=run)
@@ -50,4 +70,5 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace, config: "Config") -> None:
     from vlmrl.evaluation.run import evaluate
 
-    write_json(args.json, evaluate(config, args.save))
+    if card := evaluate(config, args.save, args.predictions, args.audit):
+        write_json(args.json, card)

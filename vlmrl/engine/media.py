@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
+from vlmrl.engine.patches import patches_as_products
 from vlmrl.models.families import Part
 from vlmrl.models.load import Policy
 from vlmrl.types import Prompt
@@ -82,7 +83,7 @@ def media_keys(policy: Policy, inputs: Mapping[str, Tensor]) -> dict[str, list[s
 
 def _encode(policy: Policy, prompt: Prompt) -> Features:
     inputs = {key: value.to(policy.device) for key, value in policy.family.collate([prompt]).items()}
-    with policy.precision():
+    with policy.precision(), patches_as_products(policy.model):
         return {
             modality: getattr(policy.model, f"get_{modality}_features")(
                 **{key: inputs[key] for key in keys}, return_dict=True

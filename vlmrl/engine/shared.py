@@ -24,6 +24,7 @@ from vlmrl.engine.decoding import BranchDecoder, DecodeLayout
 from vlmrl.engine.distribution import Truncation
 from vlmrl.engine.kernels import LeftPadding
 from vlmrl.engine.media import FrozenTower, media_keys
+from vlmrl.engine.patches import patches_as_products
 from vlmrl.engine.sampling import Completion, SamplingSettings, sample_rows
 from vlmrl.engine.scoring import TokenLogprobs, as_rows, pad_completions, score_hidden
 from vlmrl.engine.thin import thin_linear_layers
@@ -96,14 +97,15 @@ class SharedEngine(Engine):
             features = {"mm_encoder_outputs": self.tower(policy, prompts, again)}
         layout = PromptLayout(self.shared_layers, LeftPadding.of(mask_BP))
         cache = self._other_layers_cache()
-        hidden_B1H = policy.hidden_states(
-            **inputs,
-            **features,
-            **self._cached(cache, mask_BP),
-            position_ids=positions,
-            prompt_layout=layout,
-            logits_to_keep=1,
-        )
+        with patches_as_products(policy.model):
+            hidden_B1H = policy.hidden_states(
+                **inputs,
+                **features,
+                **self._cached(cache, mask_BP),
+                position_ids=positions,
+                prompt_layout=layout,
+                logits_to_keep=1,
+            )
         missing = sorted(self.shared_layers - layout.keys_values.keys())
         if missing:
             raise UserError(

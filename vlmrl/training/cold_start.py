@@ -25,7 +25,8 @@ from vlmrl.checks.run import require_sound_pictures, require_sound_rows
 from vlmrl.config import Config, WarmupConfig
 from vlmrl.engine.choose import make_engine
 from vlmrl.errors import Interrupted, UserError
-from vlmrl.evaluation.rows import ScoreCard, evaluate_rows, score_card
+from vlmrl.evaluation.card import ScoreCard
+from vlmrl.evaluation.rows import evaluate_rows, evaluation_sampling
 from vlmrl.models.load import Policy, load_policy, merge_adapters, parameter_table, resolve_device, save_policy
 from vlmrl.resolve import to_yaml
 from vlmrl.task_mix import TaskMix, TaskPart, only_task
@@ -58,7 +59,7 @@ def cold_start(config: Config, resume: Path | None = None) -> dict[str, Any]:
     if not resume:
         require_free_folder(folder)
     torch.manual_seed(config.run.seed)
-    rows, held_out = split_rows(task, config.data, config.run.seed)
+    rows, held_out = split_rows(part, config.run.seed)
     if config.data.train is not None:
         require_sound_pictures(rows)
     policy = load_policy(config.model, device, trainable=True)
@@ -142,8 +143,8 @@ def _state_to_resume(folder: Path) -> Path:
 
 def _evaluate(policy: Policy, part: TaskPart, rows: Sequence[Sample], config: Config, console: Console) -> ScoreCard:
     engine = make_engine(policy, config.engine)
-    evaluated = list(evaluate_rows(engine, TaskMix(part), rows, config.rollout.max_completion_tokens))
-    card = score_card(part.task, evaluated, ())
+    evaluated = list(evaluate_rows(engine, TaskMix(part), rows, evaluation_sampling(config)))
+    card = part.card(evaluated)
     console.print(f"held-out {card.metric}: {card.score:.1%}, n = {card.n}")
     return card
 

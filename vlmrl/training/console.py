@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from vlmrl.evaluation.rows import ScoreCard
+from vlmrl.evaluation.card import ScoreCard
 
 PLAIN_EVERY = 10
 """Steps between two lines when the output is not a terminal."""

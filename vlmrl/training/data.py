@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from vlmrl.config import DataConfig
 from vlmrl.errors import UserError
 from vlmrl.loading.hub import local_data
 from vlmrl.media.pictures import MediaKey, split_key
 from vlmrl.task import Task
+from vlmrl.task_mix import TaskPart
 from vlmrl.types import Sample
 
 SYNTHETIC_ROWS = 100_000
@@ -62,8 +62,32 @@ def load_rows(task: Task, path: str, download: bool = False) -> Sequence[Sample]
     return rows
 
 
-def split_rows(task: Task, config: DataConfig, seed: int) -> tuple[Sequence[Sample], Sequence[Sample]]:
+def held_out_rows(part: TaskPart) -> Sequence[Sample]:
+    """All rows at data.held_out: those of the benchmark's split, or the task's own. Raises UserError if there are
+    none."""
+    path, benchmark = part.data.held_out, part.benchmark
+    assert path is not None
+    if benchmark is None:
+        return load_rows(part.task, path, part.data.download)
+    try:
+        place = local_data(path, part.data.download)
+    except UserError as error:
+        raise UserError(f"{error}; benchmark {benchmark.name} reads {benchmark.files}") from error
+    rows = benchmark.load(place)
+    if part.split is not None:
+        chosen = [i for i in range(len(rows)) if rows[i].tags.get("split") == part.split]
+        if not chosen:
+            known = ", ".join(benchmark.splits) or "none"
+            raise UserError(f"eval.split={part.split}: no row of {path} is in it; {benchmark.name} has: {known}")
+        rows = Subset(rows, chosen)
+    if not len(rows):
+        raise UserError(f"data {path} holds no rows")
+    return rows
+
+
+def split_rows(part: TaskPart, seed: int) -> tuple[Sequence[Sample], Sequence[Sample]]:
     """Training rows and held-out rows; the two never share a picture."""
+    task, config = part.task, part.data
     wanted = config.held_out_rows
     if config.train is None:
         train = task.synthetic("train", SYNTHETIC_ROWS, seed)
@@ -77,7 +101,7 @@ def split_rows(task: Task, config: DataConfig, seed: int) -> tuple[Sequence[Samp
         if config.held_out is None and wanted:
             train, held_out = _hold_out_pictures(rows, wanted)
     if config.held_out is not None and wanted:
-        rows = load_rows(task, config.held_out, config.download)
+        rows = held_out_rows(part)
         chosen = sorted(random.Random(0).sample(range(len(rows)), min(wanted, len(rows))))
         held_out = Subset(rows, chosen)
     return train, held_out

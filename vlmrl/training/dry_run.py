@@ -32,7 +32,7 @@ def dry_run(config: Config) -> dict[str, Any]:
     require_one_support(config, algorithm)
     part = only_task(config, "train --dry-run")
     task, weights = part.task, part.weights
-    rows, held_out = split_rows(task, config.data, config.run.seed)
+    rows, held_out = split_rows(part, config.run.seed)
     if config.data.train is not None:
         require_sound_pictures(rows)
     shape, family = load_shape(config.model)

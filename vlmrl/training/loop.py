@@ -13,7 +13,8 @@ from vlmrl.config import Config
 from vlmrl.engine.base import Engine, KeptPasses
 from vlmrl.engine.sampling import row_seed
 from vlmrl.errors import Interrupted, UserError
-from vlmrl.evaluation.rows import Evaluated, ScoreCard, evaluate_rows, overall, score_card
+from vlmrl.evaluation.card import Evaluated, ScoreCard, overall
+from vlmrl.evaluation.rows import evaluate_rows, evaluation_sampling
 from vlmrl.rollout.groups import sample_groups, sampling_settings
 from vlmrl.task_mix import TaskMix
 from vlmrl.training.checkpoint import prune_checkpoints, save_checkpoint
@@ -151,8 +152,9 @@ class Trainer:
     def _evaluate(self) -> None:
         started = time.perf_counter()
         with self.progress.evaluating(len(self.held_out)) as advance:
-            limit = self.config.rollout.max_completion_tokens
-            evaluated = list(evaluate_rows(self.engine, self.mix, self.held_out, limit, advance))
+            sampling, seed = evaluation_sampling(self.config), self.config.run.seed
+            rows = evaluate_rows(self.engine, self.mix, self.held_out, sampling, seed=seed, advance=advance)
+            evaluated = list(rows)
         cards = self._cards(evaluated)
         card = overall(cards)
         self.recorder.evaluation(self.step, card, cards, evaluated)
@@ -166,9 +168,7 @@ class Trainer:
     def _cards(self, evaluated: Sequence[Evaluated]) -> dict[str, ScoreCard]:
         cards = {}
         for part in self.mix.parts:
-            own = [item for item in evaluated if self.mix.of(item.group.sample) is part]
-            tags = sorted({tag for item in own for tag in item.group.sample.tags})
-            cards[part.name] = score_card(part.task, own, tags)
+            cards[part.name] = part.card([item for item in evaluated if self.mix.of(item.group.sample) is part])
         return cards
 
     def _save(self) -> None:

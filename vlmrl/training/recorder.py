@@ -41,7 +41,7 @@ from typing import Any
 
 from vlmrl.config import Config
 from vlmrl.errors import UserError
-from vlmrl.evaluation.rows import Evaluated, ScoreCard
+from vlmrl.evaluation.card import Evaluated, ScoreCard
 from vlmrl.media.pictures import fingerprint, open_picture
 from vlmrl.models.load import Policy
 from vlmrl.records import group_record
@@ -58,8 +58,8 @@ def dump_json(value: Any, path: Path) -> None:
     aside.replace(path)
 
 
-def environment(policy: Policy) -> dict[str, Any]:
-    """What a number depends on besides the settings."""
+def package_versions() -> dict[str, str | None]:
+    """Versions of the packages that numbers depend on; None for one that is not installed."""
 
     def installed(name: str) -> str | None:
         try:
@@ -67,8 +67,13 @@ def environment(policy: Policy) -> dict[str, Any]:
         except PackageNotFoundError:
             return None
 
+    return {name: installed(name) for name in PACKAGES}
+
+
+def environment(policy: Policy) -> dict[str, Any]:
+    """What a number depends on besides the settings."""
     return {
-        "packages": {name: installed(name) for name in PACKAGES},
+        "packages": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": str(policy.device),

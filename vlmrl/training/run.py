@@ -18,7 +18,7 @@ from vlmrl.engine.sampling import row_seed
 from vlmrl.engine.self_check import CHECKED_MEMBERS, CHECKED_TOKENS, require_agreement
 from vlmrl.engine.shared import SharedEngine
 from vlmrl.errors import UserError
-from vlmrl.evaluation.rows import ScoreCard, overall
+from vlmrl.evaluation.card import ScoreCard, overall
 from vlmrl.models.checkpoint_folders import checkpoint_folder, newest_checkpoint
 from vlmrl.models.load import Policy, load_policy, parameter_table, resolve_device
 from vlmrl.report.page import write_report
@@ -55,7 +55,7 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     rows: list[Sequence[Sample]] = []
     held_out: list[Sequence[Sample]] = []
     for part in mix.parts:
-        sides = split_rows(part.task, part.data, config.run.seed)
+        sides = split_rows(part, config.run.seed)
         for side, found in zip((rows, held_out), sides, strict=True):
             side.append(mix.rows_of(part, found))
         if part.data.train is not None:

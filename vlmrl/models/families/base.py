@@ -115,6 +115,10 @@ class Family(ABC):
         """The pictures' records, with the size the model sees where a picture reaches it in one piece."""
         return sample.records
 
+    def resized(self, sample: Sample) -> Sample:
+        """The sample with its records completed as `encode` does, from the pictures' stored sizes alone."""
+        return sample
+
     def collate(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
         """Model inputs of several prompts, left-padded to one length: input_ids, attention_mask [B, P] and vision."""
         longest = max(len(prompt.token_ids_P) for prompt in prompts)

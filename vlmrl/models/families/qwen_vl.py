@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from transformers.video_utils import VideoMetadata
 
 from vlmrl.geometry import ImageRecord, Size
@@ -56,6 +57,17 @@ class QwenVL(Family):
             replace(record, model=Size(width * patch, height * patch))
             for record, (_, height, width) in zip(sample.records, grids, strict=True)
         )
+
+    def resized(self, sample: Sample) -> Sample:
+        image = self.processor.image_processor
+        factor = image.patch_size * image.merge_size
+        limits = {"min_pixels": image.size["shortest_edge"], "max_pixels": image.size["longest_edge"]}
+
+        def completed(record: ImageRecord) -> ImageRecord:
+            height, width = smart_resize(record.original.height, record.original.width, factor, **limits)
+            return replace(record, model=Size(width, height))
+
+        return replace(sample, records=tuple(map(completed, sample.records)))
 
     def positions(self, model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         rope_index: Any = next(m.get_rope_index for m in model.modules() if hasattr(m, "get_rope_index"))
