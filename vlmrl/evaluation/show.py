@@ -1,7 +1,8 @@
 """What `vlmrl eval` prints: the progress of answering, and the score card as tables."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from string import ascii_uppercase
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,10 +12,13 @@ from rich.progress import Task as Bar
 from rich.table import Table
 from rich.text import Text
 
+from vlmrl.evaluation.compare import Paired
+
 Json = Mapping[str, Any]
 
 PLAIN_PARTS = 10
 """Lines about the progress when the output is not a terminal."""
+SMALLEST_P = 0.001
 
 
 class _Rate(ProgressColumn):
@@ -46,7 +50,7 @@ def card_tables(card: Json) -> Iterator[Table]:
     if "audit" in card:
         yield _audit_table(card)
     if card["anchors"]:
-        yield _anchor_table(card)
+        yield anchor_table(card["anchors"], card["metric"], "measured otherwise than here", card)
 
 
 def _table(*columns: str) -> Table:
@@ -65,9 +69,10 @@ def _score_table(card: Json) -> Table:
         count += f" of {card['published_rows']}"
     micro, macro = published.get("micro", ""), published.get("macro", "")
     table.add_row(f"micro: over rows{micro}", count, f"{card['score']:.1%}", _interval(card))
-    table.add_row(f"macro: over {len(card['cells'])} cells{macro}", "", f"{card['macro']:.1%}", "")
-    for name, cell in card["cells"].items():
-        table.add_row(f"  {name}", str(cell["n"]), f"{cell['value']:.1%}", _interval(cell))
+    if len(card["cells"]) > 1:
+        table.add_row(f"macro: over {len(card['cells'])} cells{macro}", "", f"{card['macro']:.1%}", "")
+        for name, cell in card["cells"].items():
+            table.add_row(f"  {name}", str(cell["n"]), f"{cell['value']:.1%}", _interval(cell))
     for name, figure in card["metrics"].items():
         if name != card["metric"]:
             table.add_row(name, str(figure["n"]), f"{figure['value']:.1%}", _interval(figure))
@@ -88,19 +93,46 @@ def _audit_table(card: Json) -> Table:
     return table
 
 
-def _anchor_table(card: Json) -> Table:
-    table = Table("published", "figure", "of", "measured otherwise than here", "source", box=SIMPLE_HEAD)
-    for anchor in card["anchors"]:
+def anchor_table(anchors: Sequence[Json], metric: str, settings_title: str, card: Json | None) -> Table:
+    """Published figures with their settings: all of them, or those that are not the card's."""
+    table = Table("published", "figure", "of", settings_title, "source", box=SIMPLE_HEAD)
+    for anchor in anchors:
         model = f"{anchor['model']}, {anchor['training']}" if anchor["training"] else anchor["model"]
-        about = ", ".join(filter(None, [anchor["metric"] or card["metric"], anchor["cell"]]))
-        table.add_row(model, f"{anchor['score']:.1%}", about, differences(anchor["settings"], card), anchor["source"])
+        about = ", ".join(filter(None, [anchor["metric"] or metric, anchor["cell"]]))
+        named = anchor["settings"] if card is None else differing(anchor["settings"], card)
+        settings = ", ".join(f"{name}: {value}" for name, value in named.items())
+        table.add_row(model, f"{anchor['score']:.1%}", about, settings, anchor["source"])
     return table
 
 
-def differences(settings: Mapping[str, str], card: Json) -> str:
-    """The settings of a published figure that are not the card's; those a card does not have are all named."""
+def differing(settings: Mapping[str, str], card: Json) -> dict[str, str]:
+    """The settings of a published figure that are not the card's; one that a card does not have counts as such."""
     provenance = card["provenance"]
-    pixels, decoding = provenance.get("pixels", {}), provenance.get("decoding", {})
-    here = {name: str(value) for name, value in {**pixels, **decoding}.items() if not isinstance(value, dict)}
+    known = {**provenance.get("pixels", {}), **provenance.get("decoding", {})}
+    here = {name: str(value) for name, value in known.items()}
     here |= {"mode": provenance["mode"], "average": card["average"]}
-    return ", ".join(f"{name}: {value}" for name, value in settings.items() if here.get(name) != value)
+    return {name: value for name, value in settings.items() if here.get(name) != value}
+
+
+def comparison_table(pairs: Sequence[Paired]) -> Table:
+    """Each evaluation against the first, A."""
+    first = pairs[0]
+    table = _table("", first.metric, "difference", "95% interval", "p", "better on", "worse on")
+    table.add_row("A", f"{first.scores[0]:.1%}", "", "", "", "", "")
+    names = [f"A: {first.first}"]
+    for letter, pair in zip(ascii_uppercase[1:], pairs, strict=False):
+        names.append(f"{letter}: {pair.second}")
+        table.add_row(
+            letter,
+            f"{pair.scores[1]:.1%}",
+            f"{100 * pair.difference:+.1f}",
+            f"[{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]",
+            f"{pair.p_value:.3f}" if pair.p_value >= SMALLEST_P else f"< {SMALLEST_P}",
+            str(len(pair.only_second)),
+            str(len(pair.only_first)),
+        )
+    tests = {"mcnemar_exact": "exact McNemar test", "paired_bootstrap": "paired bootstrap"}
+    named = "\n".join(names)
+    table.caption = f"n = {first.n}; p by {tests[first.test]}, not adjusted for several comparisons\n{named}"
+    table.caption_justify = "left"
+    return table
