@@ -1,11 +1,12 @@
 """Data files of GUI grounding -> samples, every field of every row checked."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vlmrl.errors import UserError
-from vlmrl.geometry import ImageRecord, Size
+from vlmrl.geometry import Box, ImageRecord, Size
 from vlmrl.loading.boxes import target_box
 from vlmrl.loading.fields import json_text, number_list, prompt_mode, shown, tags_field, text_field
 from vlmrl.loading.ids import require_unique_ids
@@ -14,11 +15,14 @@ from vlmrl.loading.row_files import RowFile, data_files, read_rows
 from vlmrl.loading.schemas import common_schema
 from vlmrl.types import PromptMode, Row, Sample
 
-from .schemas import LABEL_KEYS, SCHEMAS, SIMPLE, GuiSchema
+from .schemas import LABEL_KEYS, OSWORLD_G, OSWORLD_G_PARQUET, SCHEMAS, SIMPLE, GuiSchema
 
 PICTURE_FOLDERS = ("images", "screenspot_imgs", "screenspotv2_image")
 """Where pictures lie beside a data file, or beside the folder that it is in."""
 KINDS = ("text", "icon")
+SIZE_KEYS = {"img_size", "image_size"}
+WITH_IDS = (SIMPLE, OSWORLD_G, OSWORLD_G_PARQUET)
+"""Schemas whose rows' ids are unique in the data set."""
 
 
 def load_rows(path: Path, mode: PromptMode = PromptMode.DIRECT, schemas: Sequence[GuiSchema] = SCHEMAS) -> list[Sample]:
@@ -45,20 +49,25 @@ def _sample(
     tags = _tags(row, schema, where)
     picture = _picture(file, row, schema, where, pictures)
     size = pictures.size(picture, f"{where}, field {schema.picture}")
-    if "img_size" in row:
-        _require_size(row["img_size"], size, f"{where}, field img_size", schema)
+    for key in SIZE_KEYS & set(row):
+        _require_size(row[key], size, f"{where}, field {key}", schema)
     record = ImageRecord(index=0, original=size)
-    box_where = f"{where}, field bbox"
+    gold, extra = (schema.target or partial(_box_target, schema))(row, record, where)
     return Sample(
-        id=text_field(row, "id", where) if schema is SIMPLE and "id" in row else f"{file.path.stem}-{index}",
+        id=text_field(row, "id", where) if schema in WITH_IDS and "id" in row else f"{file.path.stem}-{index}",
         images=(picture,),
         records=(record,),
         question=question,
-        gold=target_box(_numbers(row["bbox"], 4, schema, box_where), schema.box, record, schema.name, box_where),
+        gold=gold,
         mode=prompt_mode(row["mode"], f"{where}, field mode") if "mode" in row else mode,
         tags=tags,
-        extra={"reasoning": text_field(row, "reasoning", where)} if "reasoning" in row else {},
+        extra={**extra, "reasoning": text_field(row, "reasoning", where)} if "reasoning" in row else extra,
     )
+
+
+def _box_target(schema: GuiSchema, row: Row, record: ImageRecord, where: str) -> tuple[Box, Mapping[str, Any]]:
+    box_where = f"{where}, field bbox"
+    return target_box(_numbers(row["bbox"], 4, schema, box_where), schema.box, record, schema.name, box_where), {}
 
 
 def _tags(row: Row, schema: GuiSchema, where: str) -> Mapping[str, str]:

@@ -6,17 +6,24 @@ y2, and the parquet mirrors hold fractions. Which one it is follows from the sch
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from vlmrl.geometry import Box, ImageRecord
 from vlmrl.loading.boxes import FRACTION_CORNERS, PIXEL_CORNER_AND_SIZE, PIXEL_CORNERS, BoxForm
 from vlmrl.loading.schemas import Schema
-from vlmrl.types import Row
+from vlmrl.types import Refusal, Row
+
+from . import osworld_g
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuiSchema(Schema):
-    """A published form of GUI grounding rows, which hold their box in `bbox`."""
+    """A published form of GUI grounding rows."""
 
-    box: BoxForm
+    target: Callable[[Row, ImageRecord, str], tuple[Box | Refusal, Mapping[str, Any]]] | None = None
+    """Reads gold and `extra` of a row, given its picture and its place; a box in `bbox` if None."""
+    box: BoxForm = PIXEL_CORNERS
+    """What `bbox` holds."""
     picture: str
     """Key of the picture: a file name in JSON, an encoded picture in parquet."""
     kind: str | None = None
@@ -77,7 +84,6 @@ SCREENSPOT_V2_SIZED = GuiSchema(
     name="screenspot-v2-sized",
     description="the re-release of ScreenSpot-v2 with img_size: a JSON list; bbox x1, y1, x2, y2 in pixels",
     required=frozenset({"img_filename", "bbox", "instruction", "img_size", "platform", "ui_type", "group"}),
-    box=PIXEL_CORNERS,
     picture="img_filename",
     kind="ui_type",
     tags=_release_tags,
@@ -87,7 +93,6 @@ SCREENSPOT_PRO = GuiSchema(
     description="ScreenSpot-Pro as published: JSON lists; bbox x1, y1, x2, y2 in pixels",
     required=SCREENSPOT_V2_SIZED.required | {"id", "application"},
     optional=frozenset({"instruction_cn"}),
-    box=PIXEL_CORNERS,
     picture="img_filename",
     kind="ui_type",
     tags=_pro_tags,
@@ -110,18 +115,36 @@ SCREENSPOT_PRO_PARQUET = GuiSchema(
     containers=("parquet",),
     required=frozenset({"image", "bbox", "instruction", "img_size", "ui_type"}),
     optional=frozenset({"id", "img_filename", "instruction_cn", "application", "platform", "group"}),
-    box=PIXEL_CORNERS,
     column_types={"bbox": frozenset({"list<int64>", "list<int32>", "list<double>", "list<float>", "string"})},
     picture="image",
     kind="ui_type",
     tags=_pro_tags,
+)
+OSWORLD_G = GuiSchema(
+    name="osworld-g",
+    description="OSWorld-G: a JSON list; x, y, width, height or a polygon's corners in pixels, or a refusal",
+    required=frozenset(
+        {"id", "image_path", "image_size", "instruction", "box_type", "box_coordinates", "GUI_types"},
+    ),
+    picture="image_path",
+    target=osworld_g.target,
+    tags=lambda row: {"target": str(row["box_type"])},
+)
+OSWORLD_G_PARQUET = GuiSchema(
+    name="osworld-g-parquet",
+    description="MMInstruction/OSWorld-G: parquet, the same targets",
+    containers=("parquet",),
+    required=frozenset({"image", "image_size", "instruction", "box_type", "box_coordinates"}),
+    optional=frozenset({"id", "GUI_types"}),
+    picture="image",
+    target=osworld_g.target,
+    tags=lambda row: {"target": str(row["box_type"])},
 )
 SIMPLE = GuiSchema(
     name="simple",
     description='one JSON object per line: {"image": "a.png", "instruction": "...", "bbox": [x1, y1, x2, y2]}, pixels',
     required=frozenset({"image", "instruction", "bbox"}),
     optional=frozenset({"id", "mode", "tags", "reasoning"}),
-    box=PIXEL_CORNERS,
     picture="image",
 )
 SCHEMAS = (
@@ -130,5 +153,7 @@ SCHEMAS = (
     SCREENSPOT_PRO,
     SCREENSPOT_PARQUET,
     SCREENSPOT_PRO_PARQUET,
+    OSWORLD_G,
+    OSWORLD_G_PARQUET,
     SIMPLE,
 )
