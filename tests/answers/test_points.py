@@ -115,6 +115,7 @@ def test_one_negative_coordinate_is_off_the_picture() -> None:
 
 
 def test_guessing_that_nothing_is_there_is_an_attack() -> None:
-    names = [attack.name for attack in REFUSABLE[0].attacks(TARGET, QWEN3)]
-    assert "a refusal" in names
-    assert "a refusal" not in [attack.name for attack in REFUSABLE[0].attacks(ABSENT, QWEN3)]
+    for sample in (TARGET, ABSENT):
+        (refusal,) = [attack for attack in REFUSABLE[0].attacks(sample, QWEN3) if attack.name == "a refusal"]
+        assert refusal.guess
+        assert refusal.blind

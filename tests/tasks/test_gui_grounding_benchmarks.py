@@ -13,7 +13,7 @@ from PIL import Image
 
 from vlmrl.answers.convention import Convention
 from vlmrl.errors import UserError
-from vlmrl.evaluation.rows import Evaluated, ScoreCard, score_card
+from vlmrl.evaluation.card import Evaluated, ScoreCard, score_card
 from vlmrl.geometry import Box, ImageRecord, Point, Size, Unit
 from vlmrl.registry import find_task
 from vlmrl.task import Task, metric_values

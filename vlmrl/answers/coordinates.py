@@ -117,8 +117,8 @@ class CoordinateAnswer(AnswerType):
         if isinstance(value, Box):
             x1, y1, x2, y2 = convention.coordinates(value, record)
             attacks.append(Attack("swapped corners", self._written((x2, y2, x1, y1), convention)))
-        if self.refusable and value is not None:
-            attacks.append(Attack("a refusal", self._refusal(convention), guess=True))
+        if self.refusable:
+            attacks.append(Attack("a refusal", self._refusal(convention), guess=True, blind=True))
         return attacks
 
     def _rendered(self, value: Answer, convention: Convention, record: ImageRecord) -> str:

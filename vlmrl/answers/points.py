@@ -80,12 +80,14 @@ class PointsAnswer(AnswerType):
             return self._written([convention.coordinates(point, sample.asked) for point in points], convention)
 
         steps = [(i + 0.5) / GRID for i in range(GRID)]
+        refusals = [Attack("a refusal", self._written([(-1, -1)], convention), guess=True, blind=True)]
         return [
-            Attack("the picture's centre", at((0.5, 0.5)), guess=True),
-            Attack("scattered guesses", at(*SCATTER), guess=True),
+            *(refusals if self.refusable else []),
+            Attack("the picture's centre", at((0.5, 0.5)), guess=True, blind=True),
+            Attack("scattered guesses", at(*SCATTER), guess=True, blind=True),
             Attack("a line of guesses", at(*((0.5, step) for step in steps))),
             Attack("a grid of guesses", at(*((x, y) for x in steps for y in steps))),
-            Attack("the format without numbers", self._written([POINT.names], convention)),
+            Attack("the format without numbers", self._written([POINT.names], convention), blind=True),
         ]
 
     @staticmethod
