@@ -6,7 +6,7 @@ import pytest
 
 from vlmrl.geometry import Box, Clip, ImageRecord, Point, Size, Span, Unit
 from vlmrl.records import answer_record, recorded_answer
-from vlmrl.types import Action, Answer, Boxes, Choice, Code, LabelledBox, Spans, Text, Unparsed
+from vlmrl.types import Action, Answer, Boxes, Choice, Code, LabelledBox, Points, Refusal, Spans, Text, Unparsed
 
 FRAMES = [ImageRecord(i, Size(100 + i, 50)).frame(Unit.ORIGINAL) for i in range(2)]
 CLIPS = [Clip(0, 30.0), Clip(1, 12.5)]
@@ -16,6 +16,8 @@ ANSWERS: dict[str, Answer | Unparsed] = {
     "box": BOX,
     "boxes": Boxes((LabelledBox("cat", BOX), LabelledBox("dog", Box(0, 0, 5, 5, FRAMES[0])))),
     "no boxes": Boxes(()),
+    "points": Points((Point(3.5, 4, FRAMES[1]), Point(0, 0, FRAMES[1]))),
+    "refusal": Refusal(),
     "span": Span(1.5, 12, CLIPS[1]),
     "spans": Spans((Span(0, 1, CLIPS[0]), Span(5, 9.5, CLIPS[0]))),
     "click": Action("click", Point(3, 4, FRAMES[0])),

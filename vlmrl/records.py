@@ -12,6 +12,8 @@ from vlmrl.types import (
     Code,
     Group,
     LabelledBox,
+    Points,
+    Refusal,
     Rollout,
     Score,
     Spans,
@@ -29,6 +31,10 @@ def answer_record(answer: Answer | Unparsed) -> dict[str, Any]:
             return {"type": "box", "image": frame.image, "coordinates": [x1, y1, x2, y2]}
         case Boxes(items):
             return {"type": "boxes", "items": [{"label": item.label, **answer_record(item.box)} for item in items]}
+        case Points(items):
+            return {"type": "points", "items": [answer_record(item) for item in items]}
+        case Refusal():
+            return {"type": "refusal"}
         case Span(start, end, clip):
             return {"type": "span", "video": clip.video, "seconds": [start, end]}
         case Spans(items):
@@ -60,6 +66,10 @@ def recorded_answer(value: Mapping[str, Any], frames: Sequence[Frame], clips: Se
             return _box(value, frames)
         case "boxes":
             return Boxes(tuple(LabelledBox(str(item["label"]), _box(item, frames)) for item in value["items"]))
+        case "points":
+            return Points(tuple(_point(item, frames) for item in value["items"]))
+        case "refusal":
+            return Refusal()
         case "span":
             return _span(value, clips)
         case "spans":

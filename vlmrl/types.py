@@ -31,6 +31,18 @@ class Boxes:
 
 
 @dataclass(frozen=True)
+class Points:
+    """Several candidates for one place, the likeliest first."""
+
+    items: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What is asked for is not in the picture."""
+
+
+@dataclass(frozen=True)
 class Spans:
     """Several parts of one clip, in the order they were named."""
 
@@ -72,7 +84,7 @@ class Code:
     source: str
 
 
-Answer = Point | Box | Boxes | Span | Spans | Action | Choice | Text | Code
+Answer = Point | Points | Box | Boxes | Refusal | Span | Spans | Action | Choice | Text | Code
 """A typed answer. Rewards and metrics only ever see answers in original pixels and in seconds."""
 
 

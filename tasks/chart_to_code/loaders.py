@@ -2,7 +2,6 @@
 
 import ast
 import io
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,8 @@ from rich.progress import track
 from vlmrl.answers.code import trimmed, unusable
 from vlmrl.errors import UserError
 from vlmrl.geometry import ImageRecord, Size
-from vlmrl.loading.fields import prompt_mode, require_keys, shown, text_field
+from vlmrl.loading.fields import prompt_mode, require_keys, tags_field, text_field
+from vlmrl.loading.ids import require_unique_ids
 from vlmrl.loading.pictures import PictureFinder
 from vlmrl.loading.row_files import RowFile, data_files, read_rows
 from vlmrl.media.pictures import picture_size
@@ -56,9 +56,7 @@ def load_rows(path: Path, studio: Studio, mode: PromptMode = PromptMode.DIRECT) 
     """
     scripts = sorted(path.glob("*.py")) if path.is_dir() else []
     pairs = [_from_script(script, mode) for script in scripts] or list(_from_files(path, mode))
-    repeated = [id_ for id_, count in Counter(pair.sample.id for pair in pairs).items() if count > 1]
-    if repeated:
-        raise UserError(f"data {path}: the id {repeated[0]!r} is given to several rows; ids must be unique")
+    require_unique_ids(path, (pair.sample.id for pair in pairs))
     return _drawn(pairs, studio, path)
 
 
@@ -81,16 +79,14 @@ def _from_files(path: Path, mode: PromptMode) -> Iterator[Pair]:
 
 
 def _from_row(file: RowFile, index: int, row: Row, mode: PromptMode, finder: PictureFinder) -> Pair:
-    where = f"{file.path} row {index}"
+    where = file.where(index)
     key, name = ("file_name", "plot2code") if "file_name" in row else ("image", "simple")
     required, optional = PLOT2CODE_KEYS if name == "plot2code" else SIMPLE_KEYS
     require_keys(row, required, optional, name, where)
     code = text_field(row, "code", where)
     images = (finder.find(file.path, text_field(row, key, where), f"{where}, field {key}"),) if key in row else ()
     question = text_field(row, "instruction", where) if "instruction" in row else QUESTION
-    tags = row.get("tags", {})
-    if not isinstance(tags, Mapping) or not all(isinstance(value, str) for value in tags.values()):
-        raise UserError(f'{where}, field tags: must map names to texts, e.g. {{"type": "bar"}}, not {shown(tags)}')
+    tags = tags_field(row, where)
     id_ = text_field(row, "id", where) if "id" in row else f"{file.path.stem}-{index}"
     if "mode" in row:
         mode = prompt_mode(row["mode"], f"{where}, field mode")

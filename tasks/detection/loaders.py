@@ -1,19 +1,20 @@
 """Data files of detection -> samples, every field of every row checked."""
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vlmrl.errors import UserError
-from vlmrl.loading.fields import prompt_mode, require_keys, shown, text_field
+from vlmrl.loading.fields import prompt_mode, shown, tags_field, text_field
+from vlmrl.loading.ids import require_unique_ids
 from vlmrl.loading.pictures import PictureFinder
 from vlmrl.loading.row_files import RowFile, data_files, read_rows
+from vlmrl.loading.schemas import require_one_schema, schema_of
 from vlmrl.types import PromptMode, Row, Sample
 
 from .coco import DESCRIPTION, NAME, coco_samples, is_coco, odinw_files
 from .rows import labelled_sample
-from .schemas import ODINW_PARQUET, SCHEMAS, SIMPLE, VLM_R1, Schema
+from .schemas import ODINW_PARQUET, SCHEMAS, SIMPLE, VLM_R1, DetectionSchema
 
 PICTURE_FOLDERS = ("images", "val2017", "train2017")
 """Where pictures lie beside a data file, or beside the folder that it is in; COCO's annotations/ lies beside them."""
@@ -26,20 +27,19 @@ def load_rows(path: Path, mode: PromptMode = PromptMode.DIRECT) -> list[Sample]:
     """
     pictures = PictureFinder(PICTURE_FOLDERS)
     samples: list[Sample] = []
-    forms: dict[str, Path] = {}
+    forms: dict[Path, str] = {}
     for path_ in data_files(path):
         if is_coco(path_):
-            forms.setdefault(NAME, path_)
+            forms[path_] = NAME
             samples += coco_samples(path_, mode, pictures)
         else:
             file = read_rows(path_)
-            schema = _schema_of(file)
-            forms.setdefault(schema.name, path_)
+            schema = schema_of(file, SCHEMAS)
+            forms[path_] = schema.name
             samples += [_sample(file, index, row, schema, mode, pictures) for index, row in enumerate(file.rows)]
-    if len(forms) > 1:
-        found = ", ".join(f"{file.name} is {form}" for form, file in forms.items())
-        raise UserError(f"data {path} mixes schemas: {found}; name one file or split the folder")
-    return _unique(samples, path)
+    require_one_schema(path, forms)
+    require_unique_ids(path, (sample.id for sample in samples))
+    return samples
 
 
 def load_coco(path: Path) -> list[Sample]:
@@ -47,7 +47,9 @@ def load_coco(path: Path) -> list[Sample]:
     files = data_files(path)
     if len(files) != 1 or not is_coco(files[0]):
         raise UserError(f"data {path} must be one file of the form {NAME} ({DESCRIPTION})")
-    return _unique(coco_samples(files[0], PromptMode.DIRECT, PictureFinder(PICTURE_FOLDERS)), path)
+    samples = coco_samples(files[0], PromptMode.DIRECT, PictureFinder(PICTURE_FOLDERS))
+    require_unique_ids(path, (sample.id for sample in samples))
+    return samples
 
 
 def load_odinw(path: Path) -> list[Sample]:
@@ -60,34 +62,14 @@ def load_odinw(path: Path) -> list[Sample]:
     pictures = PictureFinder(PICTURE_FOLDERS)
     files = odinw_files(path)
     samples = [row for name, file in files.items() for row in coco_samples(file, PromptMode.DIRECT, pictures, name)]
-    return _unique(samples, path)
-
-
-def _unique(samples: list[Sample], path: Path) -> list[Sample]:
-    repeated = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
-    if repeated:
-        raise UserError(f"data {path}: the id {repeated[0]!r} is given to several rows; ids must be unique")
+    require_unique_ids(path, (sample.id for sample in samples))
     return samples
 
 
-def _schema_of(file: RowFile) -> Schema:
-    """The schema that at least one row matches completely; rows that deviate from it are reported one by one."""
-    key_sets = Counter(frozenset(row) for row in file.rows)
-    found = [schema for schema in SCHEMAS if schema.container == file.container and any(map(schema.matches, key_sets))]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = " and ".join(schema.name for schema in found)
-        raise UserError(f"{file.path} mixes rows of the schemas {names}; split it into one file for each")
-    keys = ", ".join(sorted(key_sets.most_common(1)[0][0]))
-    forms = [*map(str, SCHEMAS), f"{NAME}: {DESCRIPTION}"]
-    problem = f"{file.path} has rows with the keys {keys}, which is no known schema; the schemas read here are"
-    raise UserError("\n  ".join([problem, *forms]))
-
-
-def _sample(file: RowFile, index: int, row: Row, schema: Schema, mode: PromptMode, pictures: PictureFinder) -> Sample:
-    where = f"{file.path} row {index}"
-    require_keys(row, schema.required, schema.optional, schema.name, where)
+def _sample(
+    file: RowFile, index: int, row: Row, schema: DetectionSchema, mode: PromptMode, pictures: PictureFinder
+) -> Sample:
+    where = file.where(index)
     picture = _picture(file, row, f"{where}, field image", pictures)
     return labelled_sample(
         id_=_id(file, index, row, schema, where),
@@ -102,7 +84,7 @@ def _sample(file: RowFile, index: int, row: Row, schema: Schema, mode: PromptMod
     )
 
 
-def _id(file: RowFile, index: int, row: Row, schema: Schema, where: str) -> str:
+def _id(file: RowFile, index: int, row: Row, schema: DetectionSchema, where: str) -> str:
     if schema is SIMPLE and "id" in row:
         return text_field(row, "id", where)
     if schema is VLM_R1:
@@ -123,10 +105,7 @@ def _picture(file: RowFile, row: Row, where: str, pictures: PictureFinder) -> Pa
     return pictures.find(file.path, name, where)
 
 
-def _tags(row: Row, schema: Schema, where: str) -> Mapping[str, str]:
+def _tags(row: Row, schema: DetectionSchema, where: str) -> Mapping[str, str]:
     if schema is ODINW_PARQUET:
         return {"set": text_field(row, "dataset_name", where)}
-    tags = row.get("tags", {})
-    if not isinstance(tags, Mapping) or not all(isinstance(value, str) for value in tags.values()):
-        raise UserError(f'{where}, field tags: must map names to texts, e.g. {{"place": "street"}}, not {shown(tags)}')
-    return tags
+    return tags_field(row, where)

@@ -6,13 +6,14 @@ The COCO form is no list of rows; `coco.py` reads it.
 import ast
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from vlmrl.answers.boxes import folded
 from vlmrl.errors import UserError
 from vlmrl.loading.boxes import PIXEL_CORNERS, THOUSANDTH_CORNERS, BoxForm
 from vlmrl.loading.fields import json_text, number_list, require_keys, shown, text_field
+from vlmrl.loading.schemas import Schema
 from vlmrl.types import Row
 
 
@@ -35,26 +36,13 @@ class Labels:
     ignored: tuple[Labelled, ...] = ()
 
 
-@dataclass(frozen=True)
-class Schema:
-    """One published form of a data file."""
+@dataclass(frozen=True, kw_only=True)
+class DetectionSchema(Schema):
+    """A published form of detection rows."""
 
-    name: str
-    description: str
-    container: Literal["json", "parquet"]
-    required: frozenset[str]
     read: Callable[[Row, str], Labels]
     """Classes and boxes of a row; the second argument names file and row."""
     box: BoxForm = PIXEL_CORNERS
-    optional: frozenset[str] = field(default=frozenset())
-
-    def matches(self, keys: frozenset[str]) -> bool:
-        """Whether a row with these keys is complete and has none that the schema does not know."""
-        return self.required <= keys <= self.required | self.optional
-
-    def __str__(self) -> str:
-        optional = f" [{', '.join(sorted(self.optional))}]" if self.optional else ""
-        return f"{self.name} ({self.container}): {', '.join(sorted(self.required))}{optional}; boxes are {self.box}"
 
 
 LISTED_CLASSES = re.compile(r"detect the following objects:\s*(.+?)\s*(?:\bOutput (?:each|the)\b.*)?$", re.DOTALL)
@@ -168,34 +156,32 @@ def _odinw(row: Row, where: str) -> Labels:
     return Labels(class_names(row["categories"], f"{where}, field categories"), tuple(objects))
 
 
-SIMPLE = Schema(
+SIMPLE = DetectionSchema(
     name="simple",
-    description="your own rows: image, classes, objects [ignored, id, mode, tags]; bbox is x1, y1, x2, y2 in pixels",
-    container="json",
+    description="your own rows; bbox is x1, y1, x2, y2 in pixels",
     required=frozenset({"image", "classes", "objects"}),
     optional=frozenset({"ignored", "id", "mode", "tags"}),
     read=_simple,
 )
-VLM_R1 = Schema(
+VLM_R1 = DetectionSchema(
     name="vlm-r1",
-    description="VLM-R1's open-vocabulary detection rows: id, image, conversations; bbox_2d in pixels",
-    container="json",
+    description="VLM-R1's open-vocabulary detection rows; bbox_2d is x1, y1, x2, y2 in pixels",
     required=frozenset({"id", "image", "conversations"}),
     optional=frozenset({"accu_reward_method"}),
     read=_vlm_r1,
 )
-VISUAL_RFT = Schema(
+VISUAL_RFT = DetectionSchema(
     name="visual-rft",
-    description="Visual-RFT's parquet sets: image, problem, solution; Position in thousandths",
-    container="parquet",
+    description="Visual-RFT's sets; Position is x1, y1, x2, y2 in thousandths",
+    containers=("parquet",),
     required=frozenset({"image", "problem", "solution"}),
     box=THOUSANDTH_CORNERS,
     read=_visual_rft,
 )
-ODINW_PARQUET = Schema(
+ODINW_PARQUET = DetectionSchema(
     name="odinw-parquet",
-    description="kcz358/ODinW-13: image, dataset_name, categories, bboxes, labels; bboxes in pixels",
-    container="parquet",
+    description="kcz358/ODinW-13; bboxes are x1, y1, x2, y2 in pixels",
+    containers=("parquet",),
     required=frozenset({"image", "dataset_name", "categories", "bboxes", "labels"}),
     read=_odinw,
 )

@@ -1,7 +1,6 @@
 """Data files of grounding -> samples, every field of every row checked."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,14 @@ from typing import Any
 from vlmrl.errors import UserError
 from vlmrl.geometry import Box, ImageRecord, Size, Unit
 from vlmrl.loading.boxes import target_box
-from vlmrl.loading.fields import number_list, prompt_mode, require_keys, shown, text_field
+from vlmrl.loading.fields import number_list, prompt_mode, shown, tags_field, text_field
+from vlmrl.loading.ids import require_unique_ids
 from vlmrl.loading.pictures import PictureFinder
 from vlmrl.loading.row_files import RowFile, data_files, read_rows
+from vlmrl.loading.schemas import common_schema
 from vlmrl.types import PromptMode, Row, Sample
 
-from .schemas import SCHEMAS, Query, Schema
+from .schemas import SCHEMAS, GroundingSchema, Query
 
 PICTURE_FOLDERS = (".", "images", "train2014", "coco", "images/train2014", "images/mscoco/images/train2014")
 """Where pictures lie beside a data file, or beside the folder that it is in."""
@@ -30,7 +31,9 @@ NORMALISED_SLACK = 3.0
 """Thousandths by which `normalized_solution` may differ from `solution`: some files cut where others round."""
 
 
-def load_rows(path: Path, mode: PromptMode = PromptMode.DIRECT, schemas: Sequence[Schema] = SCHEMAS) -> list[Sample]:
+def load_rows(
+    path: Path, mode: PromptMode = PromptMode.DIRECT, schemas: Sequence[GroundingSchema] = SCHEMAS
+) -> list[Sample]:
     """The rows of a file, or of all files of a folder, in one of `schemas`; `mode` is for rows that state none.
 
     Ids are the file's stem and the row's index counted from 0 (and the question's index, where a row has several),
@@ -38,28 +41,18 @@ def load_rows(path: Path, mode: PromptMode = PromptMode.DIRECT, schemas: Sequenc
     """
     files = [read_rows(file) for file in data_files(path)]
     _require_one_purpose(path, files)
-    found = [_schema_of(file, schemas) for file in files]
-    if len({schema.name for schema in found}) > 1:
-        names = ", ".join(f"{file.path.name} is {schema.name}" for file, schema in zip(files, found, strict=True))
-        raise UserError(f"data {path} mixes schemas: {names}; name one file or split the folder")
+    schema = common_schema(path, files, SCHEMAS, schemas)
     pictures = PictureFinder(PICTURE_FOLDERS)
     samples = [
         sample
         for file in files
         for index, row in enumerate(file.rows)
-        for sample in _samples(file, index, row, found[0], mode, pictures)
+        for sample in _samples(file, index, row, schema, mode, pictures)
     ]
     if not samples:
-        raise UserError(f"data {path} asks for no single box anywhere; rows of {found[0].name} need one in an answer")
-    require_unique_ids(path, samples)
+        raise UserError(f"data {path} asks for no single box anywhere; rows of {schema.name} need one in an answer")
+    require_unique_ids(path, (sample.id for sample in samples))
     return samples
-
-
-def require_unique_ids(path: Path, samples: Sequence[Sample]) -> None:
-    """Raises UserError naming an id that several rows have."""
-    repeated = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
-    if repeated:
-        raise UserError(f"data {path}: the id {repeated[0]!r} is given to several rows; ids must be unique")
 
 
 def split_in_name(path: Path) -> str:
@@ -85,36 +78,10 @@ def _require_one_purpose(path: Path, files: Sequence[RowFile]) -> None:
         )
 
 
-def _schema_of(file: RowFile, schemas: Sequence[Schema]) -> Schema:
-    """The schema that at least one row matches completely; rows that deviate from it are reported one by one."""
-    key_sets = Counter(frozenset(row) for row in file.rows)
-    known = [schema for schema in SCHEMAS if schema.container == file.container]
-    matching = [schema for schema in known if any(map(schema.matches, key_sets))]
-    # A schema whose key set is complete is the better match: others may share some of its keys.
-    found = [schema for schema in matching if not schema.open] or matching
-    if len(found) > 1:
-        names = " and ".join(schema.name for schema in found)
-        raise UserError(f"{file.path} mixes rows of the schemas {names}; split it into one file for each")
-    if found and found[0] in schemas:
-        return found[0]
-    keys = key_sets.most_common(1)[0][0]
-    if found:
-        problem = f"is in the schema {found[0].name}, which is not read here"
-    else:
-        problem = f"has rows with the keys {', '.join(sorted(keys))}, which is no known schema"
-        readable = [schema for schema in schemas if schema.container == file.container]
-        if readable:
-            nearest = min(readable, key=lambda schema: len(schema.required - keys) + len(keys - schema.required))
-            missing = ", ".join(sorted(nearest.required - keys)) or "none"
-            problem += f" (nearest: {nearest.name}; missing keys: {missing})"
-    raise UserError("\n  ".join([f"{file.path} {problem}; the schemas read here are", *map(str, schemas)]))
-
-
 def _samples(
-    file: RowFile, index: int, row: Row, schema: Schema, mode: PromptMode, pictures: PictureFinder
+    file: RowFile, index: int, row: Row, schema: GroundingSchema, mode: PromptMode, pictures: PictureFinder
 ) -> Iterator[Sample]:
-    where = f"{file.path} row {index}"
-    require_keys(row, schema.required, set(row) if schema.open else schema.optional, schema.name, where)
+    where = file.where(index)
     id_ = text_field(row, "id", where) if "id" in schema.optional and "id" in row else f"{file.path.stem}-{index}"
     queries = schema.queries(row, where)
     if not queries:
@@ -143,7 +110,9 @@ def _samples(
         )
 
 
-def _pictures(file: RowFile, row: Row, schema: Schema, where: str, pictures: PictureFinder) -> tuple[Path | bytes, ...]:
+def _pictures(
+    file: RowFile, row: Row, schema: GroundingSchema, where: str, pictures: PictureFinder
+) -> tuple[Path | bytes, ...]:
     field = f"{where}, field {schema.picture}"
     value = row[schema.picture]
     if schema.embedded:
@@ -154,7 +123,7 @@ def _pictures(file: RowFile, row: Row, schema: Schema, where: str, pictures: Pic
     return tuple(pictures.find(file.path, name, field) for name in names)
 
 
-def _asked_image(row: Row, schema: Schema, query: Query, count: int, where: str) -> int:
+def _asked_image(row: Row, schema: GroundingSchema, query: Query, count: int, where: str) -> int:
     """Index of the picture that a box belongs to."""
     if "asked_image" in schema.required:
         index = row["asked_image"]
@@ -172,16 +141,11 @@ def _asked_image(row: Row, schema: Schema, query: Query, count: int, where: str)
     return count - 1
 
 
-def _tags(file: RowFile, row: Row, schema: Schema, where: str) -> Mapping[str, str]:
+def _tags(file: RowFile, row: Row, schema: GroundingSchema, where: str) -> Mapping[str, str]:
     if schema.tag is not None:
         return {schema.tag: text_field(row, schema.tag, where)}
     if "tags" in schema.optional:
-        tags: Any = row.get("tags", {})
-        if not isinstance(tags, Mapping) or not all(isinstance(value, str) for value in tags.values()):
-            raise UserError(
-                f'{where}, field tags: must map names to texts, e.g. {{"kind": "person"}}, not {shown(tags)}'
-            )
-        return tags
+        return tags_field(row, where)
     return {"split": split_in_name(file.path)}
 
 

@@ -13,11 +13,12 @@ from vlmrl.errors import UserError
 from vlmrl.geometry import ImageRecord
 from vlmrl.loading.boxes import PIXEL_CORNER_AND_SIZE, target_box
 from vlmrl.loading.fields import number_list, require_keys, shown, text_field
+from vlmrl.loading.ids import require_unique_ids
 from vlmrl.loading.pickles import read_plain_pickle
 from vlmrl.loading.pictures import PictureFinder
 from vlmrl.types import PromptMode, Row, Sample
 
-from .loaders import PICTURE_FOLDERS, require_unique_ids
+from .loaders import PICTURE_FOLDERS
 from .schemas import locate
 
 NAME = "refer-pickle"
@@ -54,7 +55,7 @@ def load_refer(path: Path, splits: Collection[str], mode: PromptMode = PromptMod
     if not samples:
         found = ", ".join(sorted({str(ref["split"]) for ref in refs}))
         raise UserError(f"{path} has no refs in the split {' or '.join(splits)}; task.options.split can be {found}")
-    require_unique_ids(path, samples)
+    require_unique_ids(path, (sample.id for sample in samples))
     return samples
 
 

@@ -7,7 +7,7 @@ it is follows from the schema, never from the size of the numbers.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from vlmrl.errors import UserError
 from vlmrl.loading.boxes import (
@@ -18,6 +18,7 @@ from vlmrl.loading.boxes import (
     BoxForm,
 )
 from vlmrl.loading.fields import json_text, shown, text_field
+from vlmrl.loading.schemas import Schema
 from vlmrl.types import Row
 
 PLACEHOLDER = "<image>"
@@ -37,35 +38,19 @@ class Query:
     """Where they stand, for messages."""
 
 
-@dataclass(frozen=True)
-class Schema:
-    """One published form of a data file."""
+@dataclass(frozen=True, kw_only=True)
+class GroundingSchema(Schema):
+    """A published form of grounding rows."""
 
-    name: str
-    description: str
-    container: Literal["json", "parquet"]
-    required: frozenset[str]
     box: BoxForm
     picture: str
     """Key of the picture, or of the list of pictures."""
     queries: Callable[[Row, str], list[Query]]
     """The questions of a row; the second argument names file and row."""
-    optional: frozenset[str] = frozenset()
-    open: bool = False
-    """Whether rows may have further keys, which are not read: their complete set is published nowhere."""
     embedded: bool = False
     """Whether the picture itself stands in the row."""
     tag: str | None = None
     """Key of a word that metrics are broken down by; the file's split if there is none."""
-
-    def matches(self, keys: frozenset[str]) -> bool:
-        """Whether a row with these keys is complete and has none that the schema does not know."""
-        return self.required <= keys and (self.open or keys <= self.required | self.optional)
-
-    def __str__(self) -> str:
-        optional = f" [{', '.join(sorted(self.optional))}]" if self.optional else ""
-        keys = ", ".join(sorted(self.required)) + optional + (", ..." if self.open else "")
-        return f"{self.name} ({self.container}): {keys}; boxes are {self.box}"
 
 
 def locate(expression: str) -> str:
@@ -140,10 +125,9 @@ def _without_placeholders(question: str) -> str:
     return question.replace(PLACEHOLDER, "").strip()
 
 
-VLM_R1 = Schema(
+VLM_R1 = GroundingSchema(
     name="vlm-r1",
     description="VLM-R1's and Perception-R1's evaluation files, LISA-Grounding too: JSON; x1, y1, x2, y2 in pixels",
-    container="json",
     required=frozenset({"image", "problem", "solution"}),
     optional=frozenset(
         {"normalized_solution", "normal_caption", "text_type", "dataset", "dataset_name", "width", "height"}
@@ -152,39 +136,37 @@ VLM_R1 = Schema(
     picture="image",
     queries=_asked_in_full("problem", "solution"),
 )
-VLM_R1_CONVERSATIONS = Schema(
+VLM_R1_CONVERSATIONS = GroundingSchema(
     name="vlm-r1-conversations",
     description="VLM-R1's training files: one conversation per line, answered with [x1, y1, x2, y2] in pixels",
-    container="json",
     required=frozenset({"id", "image", "conversations"}),
     box=PIXEL_CORNERS,
     picture="image",
     queries=_vlm_r1_queries,
     open=True,
 )
-OFA = Schema(
+OFA = GroundingSchema(
     name="ofa",
     description="OFA's and Qwen-VL's lines, one per sentence: x1, y1, x2, y2 in pixels",
-    container="json",
     required=frozenset({"image", "sent", "bbox", "width", "height"}),
     box=PIXEL_CORNERS,
     picture="image",
     queries=_asked_by("sent", "bbox"),
 )
-LMMS_LAB = Schema(
+LMMS_LAB = GroundingSchema(
     name="lmms-lab-parquet",
     description="lmms-lab's RefCOCO, RefCOCOplus and RefCOCOg: one object per row; x, y, width, height in pixels",
-    container="parquet",
+    containers=("parquet",),
     required=frozenset({"question_id", "image", "question", "answer", "bbox", "segmentation", "iscrowd", "file_name"}),
     box=PIXEL_CORNER_AND_SIZE,
     picture="image",
     queries=_asked_by_each("answer"),
     embedded=True,
 )
-JXU124 = Schema(
+JXU124 = GroundingSchema(
     name="jxu124-parquet",
     description="jxu124's refcoco, refcocoplus and refcocog: parquet without pictures; x1, y1, x2, y2 in pixels",
-    container="parquet",
+    containers=("parquet",),
     required=frozenset({"image_path", "bbox", "captions", "ref_id", "ann_id", "image_id", "sentences", "raw_anns"}),
     optional=frozenset(
         {
@@ -202,50 +184,45 @@ JXU124 = Schema(
     picture="image_path",
     queries=_asked_by_each("captions"),
 )
-MIG_BENCH = Schema(
+MIG_BENCH = GroundingSchema(
     name="mig-bench",
     description="MIG-Bench: a JSON list, several pictures per row; x1, y1, x2, y2 from 0 to 1",
-    container="json",
     required=frozenset({"task", "images", "question", "answer", "additional_info", "need_format"}),
     box=FRACTION_CORNERS,
     picture="images",
     queries=_asked_in_full("question", "answer"),
     tag="task",
 )
-UNIVG_R1 = Schema(
+UNIVG_R1 = GroundingSchema(
     name="univg-r1",
     description="UniVG-R1's training files: a JSON list, one or more pictures per row; x1, y1, x2, y2 from 0 to 1000",
-    container="json",
     required=frozenset({"images", "question", "answer"}),
     box=THOUSANDTH_CORNERS,
     picture="images",
     queries=_asked_in_full("question", "answer"),
     open=True,
 )
-MGROUNDING = Schema(
+MGROUNDING = GroundingSchema(
     name="mgrounding",
     description="MGrounding-630k: a JSON list of conversations about pictures; (x1,y1),(x2,y2) from 0 to 1000",
-    container="json",
     required=frozenset({"images", "conversations"}),
     box=THOUSANDTH_CORNERS,
     picture="images",
     queries=_mgrounding_queries,
     open=True,
 )
-SIMPLE = Schema(
+SIMPLE = GroundingSchema(
     name="simple",
     description='one JSON object per line: {"image": "a.png", "expression": "...", "bbox": [x1, y1, x2, y2]}, pixels',
-    container="json",
     required=frozenset({"image", "expression", "bbox"}),
     optional=frozenset({"id", "mode", "tags"}),
     box=PIXEL_CORNERS,
     picture="image",
     queries=_asked_by("expression", "bbox"),
 )
-SIMPLE_SEVERAL = Schema(
+SIMPLE_SEVERAL = GroundingSchema(
     name="simple-several",
     description='the same about several pictures: {"images": [...], "asked_image": 1, ...}; asked_image counts from 0',
-    container="json",
     required=frozenset({"images", "asked_image", "expression", "bbox"}),
     optional=frozenset({"id", "mode", "tags"}),
     box=PIXEL_CORNERS,

@@ -28,7 +28,7 @@ def episode_samples(file: RowFile, shown_: Shown, pictures: PictureFinder) -> It
     AndroidControl's scroll, while the two points in `action_content` were made up from it and do not always agree.
     """
     for index, row in enumerate(file.rows):
-        where = f"{file.path} row {index}"
+        where = file.where(index)
         goal, steps = text_field(row, "goal", where), row["steps"]
         if not isinstance(steps, list) or not steps:
             raise UserError(f"{where}, field steps: must be a list of steps, not {shown(steps)}")
@@ -91,7 +91,7 @@ def _checked(checked: Any, record: ImageRecord, where: str) -> Gold:
 def ui_r1_test_samples(file: RowFile, shown_: Shown, pictures: PictureFinder) -> Iterator[Sample]:
     """UI-R1's file of AndroidControl steps with their instructions (low level)."""
     for index, row in enumerate(file.rows):
-        where = f"{file.path} row {index}"
+        where = file.where(index)
         require_keys(row, ("image", "gt", "task"), (), "ui-r1-test", where)
         name = picture_name(text_field(row, "image", where))
         step = Step(

@@ -1,19 +1,20 @@
 """Data files of GUI steps -> samples, every field of every row checked."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vlmrl.answers.action import ActionSpace
 from vlmrl.errors import UserError
 from vlmrl.geometry import ImageRecord, Unit
 from vlmrl.loading.boxes import PIXEL_CORNERS, target_box
-from vlmrl.loading.fields import number_list, prompt_mode, require_keys, shown, text_field
+from vlmrl.loading.fields import number_list, prompt_mode, require_keys, shown, tags_field, text_field
+from vlmrl.loading.ids import require_unique_ids
 from vlmrl.loading.pictures import PictureFinder
 from vlmrl.loading.row_files import RowFile, data_files, read_rows
+from vlmrl.loading.schemas import Schema, common_schema
 from vlmrl.types import Action, Row, Sample
 
 from .android_control import episode_samples, ui_r1_test_samples
@@ -25,75 +26,30 @@ from .steps import PICTURE_FOLDERS, Gold, Shown, Step, place, single_step
 ACTION_KEYS = ("action", "point", "text", "direction")
 
 
-@dataclass(frozen=True)
-class Schema:
-    """One published form of a data file, told apart by the complete set of a row's keys."""
+@dataclass(frozen=True, kw_only=True)
+class StepSchema(Schema):
+    """A published form of recorded steps."""
 
-    name: str
-    description: str
-    required: frozenset[str]
     read: Callable[[RowFile, Shown, PictureFinder], Iterator[Sample]]
-    optional: frozenset[str] = frozenset()
-    containers: tuple[Literal["json", "parquet"], ...] = ("json",)
-
-    def matches(self, file: RowFile) -> bool:
-        """Whether every row of a file has the keys of this form and none that it does not know."""
-        keys = {frozenset(row) for row in file.rows}
-        return file.container in self.containers and all(
-            self.required <= row <= self.required | self.optional for row in keys
-        )
-
-    def __str__(self) -> str:
-        optional = f" [{', '.join(sorted(self.optional))}]" if self.optional else ""
-        return f"{self.name} ({' or '.join(self.containers)}): {', '.join(sorted(self.required))}{optional}"
 
 
-def load_rows(path: Path, shown_: Shown, schemas: Sequence[Schema] | None = None) -> list[Sample]:
+def load_rows(path: Path, shown_: Shown, schemas: Sequence[StepSchema] | None = None) -> list[Sample]:
     """The rows of a file, or of all files of a folder, in one of `schemas` (all of them if none are named).
 
     Raises UserError naming file, row and field for anything that cannot be trained on or scored.
     """
     files = [read_rows(file, one_object=True) for file in data_files(path)]
-    found = [_schema_of(file, schemas or SCHEMAS) for file in files]
-    for file, schema in zip(files[1:], found[1:], strict=True):
-        if schema is not found[0]:
-            raise UserError(
-                f"data {path} mixes forms: {files[0].path.name} is {found[0].name}, {file.path.name} is "
-                f"{schema.name}; name one file or split the folder"
-            )
+    schema = common_schema(path, files, SCHEMAS, schemas)
     pictures = PictureFinder(PICTURE_FOLDERS)
-    samples = [sample for file in files for sample in found[0].read(file, shown_, pictures)]
-    repeated = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
-    if repeated:
-        raise UserError(f"data {path}: the id {repeated[0]!r} is given to several rows; ids must be unique")
+    samples = [sample for file in files for sample in schema.read(file, shown_, pictures)]
+    require_unique_ids(path, (sample.id for sample in samples))
     return samples
-
-
-def _schema_of(file: RowFile, schemas: Sequence[Schema]) -> Schema:
-    found = [schema for schema in SCHEMAS if schema.matches(file)]
-    if found and found[0] in schemas:
-        return found[0]
-    readable = [schema for schema in schemas if file.container in schema.containers]
-    if found:
-        problem = f"is in the form {found[0].name}, which is not read here"
-    elif not readable:
-        problem = f"is a {file.container} file, which is not read here"
-    else:
-        keys = Counter(frozenset(row) for row in file.rows).most_common(1)[0][0]
-        near = min(readable, key=lambda s: len(s.required - keys) + len(keys - s.required - s.optional))
-        known = near.required | near.optional
-        odd = next(i for i, row in enumerate(file.rows) if not near.required <= set(row) <= known)
-        where = f"{file.path} row {odd}"
-        missing = ", ".join(sorted(near.required - set(file.rows[odd]))) or "none"
-        unknown = ", ".join(sorted(set(file.rows[odd]) - known)) or "none"
-        problem = f"is in no known form (nearest: {near.name}; {where}: missing keys {missing}; unknown keys {unknown})"
-    raise UserError("\n  ".join([f"{file.path} {problem}; the forms read here are", *map(str, schemas)]))
 
 
 def _simple_samples(file: RowFile, shown_: Shown, pictures: PictureFinder) -> Iterator[Sample]:
     """One's own rows: points and boxes in pixels."""
     for index, row in enumerate(file.rows):
-        where = f"{file.path} row {index}"
+        where = file.where(index)
         step = Step(
             id=text_field(row, "id", where) if "id" in row else f"{file.path.stem}-{index}",
             where=where,
@@ -102,7 +58,7 @@ def _simple_samples(file: RowFile, shown_: Shown, pictures: PictureFinder) -> It
             instruction=text_field(row, "instruction", where) if "instruction" in row else None,
             space=_simple_space(row, where),
             gold=partial(_simple_gold, row, where=where),
-            tags=_simple_tags(row, where),
+            tags=dict(tags_field(row, where)),
         )
         before = [
             pictures.find(file.path, name, f"{where}, field history_images")
@@ -144,39 +100,32 @@ def _simple_gold(row: Row, record: ImageRecord, where: str) -> Gold:
     return Gold(Action(name, point, action.get("text"), action.get("direction")), boxes)
 
 
-def _simple_tags(row: Row, where: str) -> dict[str, str]:
-    tags = row.get("tags", {})
-    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
-        raise UserError(f"{where}, field tags: must map names to texts, not {shown(tags)}")
-    return tags
-
-
 def _texts(value: Any, where: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
         raise UserError(f"{where}: must be a list of texts that are not empty, not {shown(value)}")
     return value
 
 
-ANDROID_CONTROL_EPISODES = Schema(
+ANDROID_CONTROL_EPISODES = StepSchema(
     name="android-control",
     description="AndroidControl episodes with check_options: one JSON object per line; points and boxes in pixels",
     required=frozenset({"goal", "is_successful", "steps", "episode_id"}),
     read=episode_samples,
 )
-UI_R1_TEST_STEPS = Schema(
+UI_R1_TEST_STEPS = StepSchema(
     name="ui-r1-test",
     description="UI-R1's file of AndroidControl steps, low level: a JSON list; points in pixels",
     required=frozenset({"image", "gt", "task"}),
     read=ui_r1_test_samples,
 )
-UI_R1_STEPS = Schema(
+UI_R1_STEPS = StepSchema(
     name="ui-r1",
     description="UI-R1's training rows: a JSON list; bbox x1, y1, x2, y2 in pixels for clicks, else the bare action",
     required=frozenset({"img_filename", "instruction"}),
     optional=frozenset({"bbox", "action"}),
     read=ui_r1_samples,
 )
-GUI_R1_STEPS = Schema(
+GUI_R1_STEPS = StepSchema(
     name="gui-r1",
     description="GUI-R1's training rows: gt_bbox is a point or a box, in fractions of the picture",
     required=frozenset({"image", "instruction", "history", "task_type", "gt_action", "gt_bbox", "gt_input_text"}),
@@ -184,7 +133,7 @@ GUI_R1_STEPS = Schema(
     read=gui_r1_samples,
     containers=("json", "parquet"),
 )
-GUI_R1_TEST_STEPS = Schema(
+GUI_R1_TEST_STEPS = StepSchema(
     name="gui-r1-test",
     description="GUI-R1's test rows, AndroidControl among them: gt_bbox is a point or a box, in pixels",
     required=frozenset({"image", "instruction", "group", "gt_action", "gt_bbox", "gt_input_text"}),
@@ -192,13 +141,13 @@ GUI_R1_TEST_STEPS = Schema(
     read=gui_r1_samples,
     containers=("json", "parquet"),
 )
-ODYSSEY_EPISODES = Schema(
+ODYSSEY_EPISODES = StepSchema(
     name="gui-odyssey",
     description="GUI-Odyssey: a folder of one JSON file per episode; coordinates in thousandths of the screen",
     required=frozenset({"episode_id", "device_info", "task_info", "step_length", "steps"}),
     read=odyssey_samples,
 )
-SIMPLE = Schema(
+SIMPLE = StepSchema(
     name="simple",
     description='one JSON object per line: {"image": "a.png", "goal": "...", "action": {"action": "click", '
     '"point": [x, y]}}, pixels',

@@ -26,7 +26,7 @@ FINISHES = {"COMPLETE": "success", "INCOMPLETE": "failure", "IMPOSSIBLE": "failu
 def odyssey_samples(file: RowFile, shown_: Shown, pictures: PictureFinder) -> Iterator[Sample]:
     """One row per step of every episode; tagged with the episode's category."""
     for index, row in enumerate(file.rows):
-        where = f"{file.path} row {index}"
+        where = file.where(index)
         info, steps = row["task_info"], row["steps"]
         if not isinstance(info, Mapping):
             raise UserError(f"{where}, field task_info: must be an object with named fields, not {shown(info)}")

@@ -47,7 +47,7 @@ NO_HISTORY = ("", "none")
 def ui_r1_samples(file: RowFile, shown_: Shown, pictures: PictureFinder) -> Iterator[Sample]:
     """UI-R1's training rows: a box (x1, y1, x2, y2 in pixels) to click, or the bare kind of another action."""
     for index, row in enumerate(file.rows):
-        where = f"{file.path} row {index}"
+        where = file.where(index)
         name = picture_name(text_field(row, "img_filename", where))
         step = Step(
             id=f"{file.path.stem}-{index}",
@@ -76,7 +76,7 @@ def _ui_r1_gold(row: Row, record: ImageRecord, where: str) -> Gold:
 def gui_r1_samples(file: RowFile, shown_: Shown, pictures: PictureFinder) -> Iterator[Sample]:
     """GUI-R1's rows. `gt_bbox` is a box or a point: fractions of the picture in training rows, pixels in test rows."""
     for index, row in enumerate(file.rows):
-        where = f"{file.path} row {index}"
+        where = file.where(index)
         trains = "task_type" in row
         instruction = text_field(row, "instruction", where)
         step = Step(

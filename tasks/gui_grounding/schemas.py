@@ -6,40 +6,30 @@ y2, and the parquet mirrors hold fractions. Which one it is follows from the sch
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
+from vlmrl.geometry import Box, ImageRecord
 from vlmrl.loading.boxes import FRACTION_CORNERS, PIXEL_CORNER_AND_SIZE, PIXEL_CORNERS, BoxForm
-from vlmrl.types import Row
+from vlmrl.loading.schemas import Schema
+from vlmrl.types import Refusal, Row
+
+from . import osworld_g
 
 
-@dataclass(frozen=True)
-class Schema:
-    """One published form of a data file."""
+@dataclass(frozen=True, kw_only=True)
+class GuiSchema(Schema):
+    """A published form of GUI grounding rows."""
 
-    name: str
-    description: str
-    container: Literal["json", "parquet"]
-    required: frozenset[str]
-    optional: frozenset[str]
-    box: BoxForm
-    box_types: frozenset[str]
-    """Arrow types a parquet `bbox` column may have; empty for JSON, whose numbers have no declared type."""
+    target: Callable[[Row, ImageRecord, str], tuple[Box | Refusal, Mapping[str, Any]]] | None = None
+    """Reads gold and `extra` of a row, given its picture and its place; a box in `bbox` if None."""
+    box: BoxForm = PIXEL_CORNERS
+    """What `bbox` holds."""
     picture: str
     """Key of the picture: a file name in JSON, an encoded picture in parquet."""
-    kind: str | None
+    kind: str | None = None
     """Key that says whether the target is text or an icon."""
-    tags: Callable[[Row], Mapping[str, str]]
-    """What a row's metric is broken down by."""
-
-    def matches(self, keys: frozenset[str]) -> bool:
-        """Whether a row with these keys is complete and has none that the schema does not know."""
-        return self.required <= keys <= self.required | self.optional
-
-    def __str__(self) -> str:
-        optional = f" [{', '.join(sorted(self.optional))}]" if self.optional else ""
-        column = f", bbox column of {' or '.join(sorted(self.box_types))}" if self.box_types else ""
-        keys = ", ".join(sorted(self.required)) + optional
-        return f"{self.name} ({self.container}{column}): {keys}; bbox is {self.box}"
+    tags: Callable[[Row], Mapping[str, str]] | None = None
+    """What a row's metric is broken down by; the row's own field `tags` if None."""
 
 
 LABEL_KEYS = frozenset({"data_type", "data_source", "ui_type", "group", "platform"})
@@ -81,77 +71,81 @@ def _pro_tags(row: Row) -> Mapping[str, str]:
     return {"group": str(row.get("group", "ungrouped")), "kind": str(row["ui_type"])}
 
 
-SCREENSPOT = Schema(
+SCREENSPOT = GuiSchema(
     name="screenspot",
     description="ScreenSpot and ScreenSpot-v2 as published: a JSON list; bbox x, y, width, height in pixels",
-    container="json",
     required=frozenset({"img_filename", "bbox", "instruction", "data_type", "data_source"}),
-    optional=frozenset(),
     box=PIXEL_CORNER_AND_SIZE,
-    box_types=frozenset(),
     picture="img_filename",
     kind="data_type",
     tags=_screenspot_tags,
 )
-SCREENSPOT_V2_SIZED = Schema(
+SCREENSPOT_V2_SIZED = GuiSchema(
     name="screenspot-v2-sized",
     description="the re-release of ScreenSpot-v2 with img_size: a JSON list; bbox x1, y1, x2, y2 in pixels",
-    container="json",
     required=frozenset({"img_filename", "bbox", "instruction", "img_size", "platform", "ui_type", "group"}),
-    optional=frozenset(),
-    box=PIXEL_CORNERS,
-    box_types=frozenset(),
     picture="img_filename",
     kind="ui_type",
     tags=_release_tags,
 )
-SCREENSPOT_PRO = Schema(
+SCREENSPOT_PRO = GuiSchema(
     name="screenspot-pro",
     description="ScreenSpot-Pro as published: JSON lists; bbox x1, y1, x2, y2 in pixels",
-    container="json",
     required=SCREENSPOT_V2_SIZED.required | {"id", "application"},
     optional=frozenset({"instruction_cn"}),
-    box=PIXEL_CORNERS,
-    box_types=frozenset(),
     picture="img_filename",
     kind="ui_type",
     tags=_pro_tags,
 )
-SCREENSPOT_PARQUET = Schema(
+SCREENSPOT_PARQUET = GuiSchema(
     name="screenspot-parquet",
     description="rootsautomation/ScreenSpot and HongxinLi/ScreenSpot_v2: parquet; bbox x1, y1, x2, y2 from 0 to 1",
-    container="parquet",
+    containers=("parquet",),
     required=frozenset({"image", "bbox", "instruction", "data_type", "data_source"}),
     optional=frozenset({"file_name", "img_filename", "image_width", "image_height"}),
     box=FRACTION_CORNERS,
-    box_types=frozenset({"list<double>", "list<float>"}),
+    column_types={"bbox": frozenset({"list<double>", "list<float>"})},
     picture="image",
     kind="data_type",
     tags=_screenspot_tags,
 )
-SCREENSPOT_PRO_PARQUET = Schema(
+SCREENSPOT_PRO_PARQUET = GuiSchema(
     name="screenspot-pro-parquet",
     description="TIGER-Lab/ScreenSpot-Pro: parquet; bbox x1, y1, x2, y2 in pixels, as a list or as JSON text",
-    container="parquet",
+    containers=("parquet",),
     required=frozenset({"image", "bbox", "instruction", "img_size", "ui_type"}),
     optional=frozenset({"id", "img_filename", "instruction_cn", "application", "platform", "group"}),
-    box=PIXEL_CORNERS,
-    box_types=frozenset({"list<int64>", "list<int32>", "list<double>", "list<float>", "string"}),
+    column_types={"bbox": frozenset({"list<int64>", "list<int32>", "list<double>", "list<float>", "string"})},
     picture="image",
     kind="ui_type",
     tags=_pro_tags,
 )
-SIMPLE = Schema(
+OSWORLD_G = GuiSchema(
+    name="osworld-g",
+    description="OSWorld-G: a JSON list; x, y, width, height or a polygon's corners in pixels, or a refusal",
+    required=frozenset(
+        {"id", "image_path", "image_size", "instruction", "box_type", "box_coordinates", "GUI_types"},
+    ),
+    picture="image_path",
+    target=osworld_g.target,
+    tags=lambda row: {"target": str(row["box_type"])},
+)
+OSWORLD_G_PARQUET = GuiSchema(
+    name="osworld-g-parquet",
+    description="MMInstruction/OSWorld-G: parquet, the same targets",
+    containers=("parquet",),
+    required=frozenset({"image", "image_size", "instruction", "box_type", "box_coordinates"}),
+    optional=frozenset({"id", "GUI_types"}),
+    picture="image",
+    target=osworld_g.target,
+    tags=lambda row: {"target": str(row["box_type"])},
+)
+SIMPLE = GuiSchema(
     name="simple",
     description='one JSON object per line: {"image": "a.png", "instruction": "...", "bbox": [x1, y1, x2, y2]}, pixels',
-    container="json",
     required=frozenset({"image", "instruction", "bbox"}),
     optional=frozenset({"id", "mode", "tags", "reasoning"}),
-    box=PIXEL_CORNERS,
-    box_types=frozenset(),
     picture="image",
-    kind=None,
-    tags=lambda row: row.get("tags", {}),
 )
 SCHEMAS = (
     SCREENSPOT,
@@ -159,5 +153,7 @@ SCHEMAS = (
     SCREENSPOT_PRO,
     SCREENSPOT_PARQUET,
     SCREENSPOT_PRO_PARQUET,
+    OSWORLD_G,
+    OSWORLD_G_PARQUET,
     SIMPLE,
 )

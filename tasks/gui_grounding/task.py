@@ -1,25 +1,29 @@
 """GUI grounding: given a screenshot and an instruction, answer where to click."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from vlmrl.answers.answer_type import AnswerType
 from vlmrl.answers.convention import Convention
-from vlmrl.answers.coordinates import BOX, POINT
-from vlmrl.geometry import Box, ImageRecord, Point, Size, Unit
+from vlmrl.answers.coordinates import BOX, POINT, CoordinateAnswer
+from vlmrl.answers.points import POINTS, PointsAnswer
+from vlmrl.geometry import Box, ImageRecord, Size, Unit
 from vlmrl.rewards import boxes
 from vlmrl.synthetic.drawn_rows import DrawnRows
 from vlmrl.task import Split, Task, metric, reward
 from vlmrl.training.scenes import Scene, SceneKind
-from vlmrl.types import PromptMode, Rollout, Sample, Score
+from vlmrl.types import PromptMode, Refusal, Rollout, Sample, Score
 
 from .loaders import load_rows
 from .scenes import draw_scenes
 from .schemas import SCHEMAS
 from .synthetic import Screen, draw_screen
+from .targets import Click, Polygon, exploration, first_click, hits, target_box
 
+ANSWERS: Mapping[str, CoordinateAnswer | PointsAnswer] = {"point": POINT, "points": POINTS, "box": BOX}
 NO_EXTENT = Score(unscorable="a point has no extent; set task.options.answer=box")
 
 
@@ -27,15 +31,16 @@ NO_EXTENT = Score(unscorable="a point has no extent; set task.options.answer=box
 class GuiGrounding(Task):
     """Click the element of a screenshot that an instruction names."""
 
-    answer: Literal["point", "box"] = "point"
-    """What the model is asked for: the point to click, or the element's box."""
+    answer: Literal["point", "points", "box"] = "point"
+    """What the model is asked for: the point to click, candidates for it, or the element's box."""
     mode: Literal["direct", "think"] = "direct"
     """Prompt mode of rows that state none: answer at once, or think first."""
 
     formats: ClassVar[Mapping[str, str]] = {schema.name: schema.description for schema in SCHEMAS}
 
-    def __post_init__(self) -> None:
-        self.answer_type = BOX if self.answer == "box" else POINT
+    def answers_with(self, sample: Sample) -> AnswerType:
+        refusable = bool(sample.extra.get("refusable"))
+        return replace(ANSWERS[self.answer], refusable=refusable)
 
     def load(self, path: Path) -> Sequence[Sample]:
         return load_rows(path, mode=PromptMode(self.mode))
@@ -60,58 +65,74 @@ class GuiGrounding(Task):
         """Drawn training screens with all their elements and questions, for the embedded model's recipe."""
         return draw_scenes(seed, convention, kind)
 
+    def render(self, sample: Sample, convention: Convention) -> str:
+        polygon = sample.extra.get("polygon")
+        if isinstance(polygon, Polygon) and self.answer != "box":
+            sample = replace(sample, gold=polygon.inner_point)  # the centre of the box around it may be outside
+        return super().render(sample, convention)
+
     @reward(weight=1.0)
-    def point_in_box(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
-        """1 if the click (a box clicks its centre) is in the target, edges included."""
-        return boxes.point_in_box(answer, _target(sample))
+    def point_in_box(self, answer: Click, sample: Sample, rollout: Rollout) -> float:
+        """1 if the click (a box clicks its centre) is in the target, edges included, or rightly refused."""
+        return float(hits(answer, sample))
 
     @reward(weight=0.1)
-    def format(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
+    def format(self, answer: Click, sample: Sample, rollout: Rollout) -> float:
         """1 for an answer in the requested format; only those reach a reward."""
         return 1.0
 
     @reward(weight=0.0)
-    def closeness(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
+    def closeness(self, answer: Click, sample: Sample, rollout: Rollout) -> float:
         """Falls with the square of the click's distance from the target's centre."""
-        return boxes.closeness(answer, _target(sample))
+        return _paid(boxes.closeness, answer, sample)
 
     @reward(weight=0.25)
-    def iou(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float | Score:
+    def iou(self, answer: Click, sample: Sample, rollout: Rollout) -> float | Score:
         """Intersection over union of a box answer with the target."""
-        return answer.iou(_target(sample)) if isinstance(answer, Box) else NO_EXTENT
+        return self._paid_by_extent(Box.iou, answer, sample)
 
     @reward(weight=0.125)
-    def box_size(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float | Score:
+    def box_size(self, answer: Click, sample: Sample, rollout: Rollout) -> float | Score:
         """Harmonic mean of how close the four edges of a box answer are to the target's."""
-        return boxes.edge_agreement(answer, _target(sample)) if isinstance(answer, Box) else NO_EXTENT
+        return self._paid_by_extent(boxes.edge_agreement, answer, sample)
 
     @reward(weight=0.0)
-    def point_strictly_in_box(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
+    def point_strictly_in_box(self, answer: Click, sample: Sample, rollout: Rollout) -> float:
         """1 if the click is in the target and not on an edge."""
-        return boxes.point_strictly_in_box(answer, _target(sample))
+        return _paid(boxes.point_strictly_in_box, answer, sample)
 
     @reward(weight=0.0, bounds=(0.0, 2.0))
-    def inside_and_close(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
+    def inside_and_close(self, answer: Click, sample: Sample, rollout: Rollout) -> float:
         """1 for a click in the target, and closeness as far as one side of the picture."""
-        return boxes.inside_and_close(answer, _target(sample))
+        return _paid(boxes.inside_and_close, answer, sample, most=2.0)
 
     @reward(weight=0.0)
-    def gaussian_point(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
+    def gaussian_point(self, answer: Click, sample: Sample, rollout: Rollout) -> float:
         """A Gaussian over the target, 1 at its centre."""
-        return boxes.gaussian_point(answer, _target(sample))
+        return _paid(boxes.gaussian_point, answer, sample)
 
     @reward(weight=0.0)
-    def gaussian_coverage(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float | Score:
+    def gaussian_coverage(self, answer: Click, sample: Sample, rollout: Rollout) -> float | Score:
         """How much the Gaussians of a box answer and of the target overlap."""
-        return boxes.gaussian_coverage(answer, _target(sample)) if isinstance(answer, Box) else NO_EXTENT
+        return self._paid_by_extent(boxes.gaussian_coverage, answer, sample)
+
+    @reward(weight=0.0, bounds=(-1.0, 1.0))
+    def exploration(self, answer: Click, sample: Sample, rollout: Rollout) -> float:
+        """1 / sqrt(N k) for N candidates of which the k-th is the first in the target, -1 / N if none is."""
+        return exploration(answer, sample)
 
     @metric
-    def hit(self, answer: Point | Box, sample: Sample, rollout: Rollout) -> float:
-        """The ScreenSpot score: the click is in the target, edges included."""
-        return boxes.point_in_box(answer, _target(sample))
+    def hit(self, answer: Click, sample: Sample, rollout: Rollout) -> float:
+        """The score of ScreenSpot and OSWorld-G: the click, or the first candidate, is in the target, edges included;
+        where there is no target, it was refused."""
+        return float(hits(answer, sample))
+
+    def _paid_by_extent(self, rule: Callable[[Box, Box], float], answer: Click, sample: Sample) -> float | Score:
+        return NO_EXTENT if self.answer != "box" else _paid(rule, answer, sample)
 
 
-def _target(sample: Sample) -> Box:
-    if not isinstance(sample.gold, Box):
-        raise TypeError(f"row {sample.id}: the target of GUI grounding is a box, not {sample.gold}")
-    return sample.gold
+def _paid(rule: Callable[..., float], answer: Click, sample: Sample, most: float = 1.0) -> float:
+    """`rule` of the click and the target's box (the one around a polygon); a refusal earns `most` or nothing."""
+    if isinstance(answer, Refusal) or isinstance(sample.gold, Refusal):
+        return most * hits(answer, sample)
+    return rule(first_click(answer), target_box(sample))

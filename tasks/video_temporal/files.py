@@ -1,40 +1,22 @@
-"""The files of video data as plain rows; nothing is interpreted here."""
+"""The files of video data as plain rows; nothing is interpreted here.
+
+Beside JSON and parquet, rows come from text lines `id start end##sentence` (the container `lines`) and from one JSON
+object of all videos (`videos`).
+"""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vlmrl.errors import UserError
 from vlmrl.loading.fields import json_text, shown
-from vlmrl.loading.row_files import data_files, read_rows
-from vlmrl.types import Row
-
-from .schemas import Container
+from vlmrl.loading.row_files import RowFile, data_files, read_rows
 
 LINE = re.compile(r"(\S+) ([0-9.]+) ([0-9.]+)##(.*\S)\s*")
 
 
-@dataclass(frozen=True)
-class NamedRow:
-    """A row and where it stands."""
-
-    where: str
-    """File and place, for messages."""
-    row: Row
-
-
-@dataclass(frozen=True)
-class VideoRows:
-    """The rows of one file."""
-
-    path: Path
-    container: Container
-    rows: list[NamedRow]
-
-
-def read_files(path: Path) -> list[VideoRows]:
+def read_files(path: Path) -> list[RowFile]:
     """The rows of a file, or of all files of a folder. Raises UserError for a file that cannot be read."""
     texts = [path] if path.is_file() and path.suffix == ".txt" else _text_files(path)
     files = [_lines(file) for file in texts] if texts else [_json(file) for file in data_files(path)]
@@ -56,30 +38,31 @@ def _text_files(folder: Path) -> list[Path]:
     return found
 
 
-def _lines(path: Path) -> VideoRows:
-    rows = []
+def _lines(path: Path) -> RowFile:
+    rows, places = [], []
     for number, line in enumerate(_text(path).splitlines(), start=1):
         if not line.strip():
             continue
-        where = f"{path} line {number}"
+        place = f"line {number}"
         found = LINE.fullmatch(line)
         if found is None:
-            raise UserError(f"{where}: expected `video start end##sentence`, found {shown(line)}")
+            raise UserError(f"{path} {place}: expected `video start end##sentence`, found {shown(line)}")
         video, start, end, sentence = found.groups()
-        times = [_number(time, where) for time in (start, end)]
-        rows.append(NamedRow(where, {"video": video, "timestamp": times, "sentence": sentence}))
-    return VideoRows(path, "lines", rows)
+        times = [_number(time, f"{path} {place}") for time in (start, end)]
+        rows.append({"video": video, "timestamp": times, "sentence": sentence})
+        places.append(place)
+    return RowFile(path, rows, "lines", places=places)
 
 
-def _json(path: Path) -> VideoRows:
+def _json(path: Path) -> RowFile:
     if path.suffix == ".json" and _text(path).lstrip().startswith("{"):
-        return VideoRows(path, "videos", list(_captions(json_text(_text(path), str(path)), path)))
-    rows = [NamedRow(f"{path} row {i}", row) for i, row in enumerate(read_rows(path).rows)]
-    return VideoRows(path, "list", rows)
+        return _captions(json_text(_text(path), str(path)), path)
+    return read_rows(path)
 
 
-def _captions(videos: Mapping[str, Any], path: Path) -> Iterator[NamedRow]:
+def _captions(videos: Mapping[str, Any], path: Path) -> RowFile:
     """One row per sentence of {video: {duration, timestamps, sentences}}."""
+    rows, places = [], []
     for video, about in videos.items():
         where = f"{path} video {video}"
         if not isinstance(about, dict) or set(about) != {"duration", "timestamps", "sentences"}:
@@ -90,8 +73,9 @@ def _captions(videos: Mapping[str, Any], path: Path) -> Iterator[NamedRow]:
         if not isinstance(times, list) or not isinstance(sentences, list) or len(times) != len(sentences):
             raise UserError(f"{where}: timestamps and sentences must be lists of one length")
         for i, (span, sentence) in enumerate(zip(times, sentences, strict=True)):
-            row = {"video": video, "duration": about["duration"], "timestamp": span, "sentence": sentence}
-            yield NamedRow(f"{where}, sentence {i}", row)
+            rows.append({"video": video, "duration": about["duration"], "timestamp": span, "sentence": sentence})
+            places.append(f"video {video}, sentence {i}")
+    return RowFile(path, rows, "videos", places=places)
 
 
 def _text(path: Path) -> str:

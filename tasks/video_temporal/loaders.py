@@ -1,8 +1,7 @@
 """Data files of video tasks -> samples, every field of every row checked."""
 
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -12,14 +11,17 @@ from vlmrl.answers.span import MOST_SPANS, OVERHANG
 from vlmrl.answers.text import as_number
 from vlmrl.errors import UserError
 from vlmrl.geometry import Clip, ImageRecord, Span
-from vlmrl.loading.fields import prompt_mode, require_keys, shown, text_field
+from vlmrl.loading.fields import prompt_mode, shown, tags_field, text_field
+from vlmrl.loading.ids import require_unique_ids
 from vlmrl.loading.pictures import PictureFinder
+from vlmrl.loading.row_files import RowFile
+from vlmrl.loading.schemas import schema_of
 from vlmrl.loading.videos import VideoFinder
 from vlmrl.rewards.texts import words
 from vlmrl.types import Answer, Choice, PromptMode, Sample, Spans, Text, VideoFile
 
-from .files import NamedRow, VideoRows, read_files
-from .schemas import SCHEMAS, Entry, Schema, Seconds
+from .files import read_files
+from .schemas import SCHEMAS, SIMPLE, Entry, Seconds, VideoSchema
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class Reading:
 PLAIN = Reading()
 
 
-def load_rows(path: Path, reading: Reading = PLAIN, schemas: Sequence[Schema] = SCHEMAS) -> list[Sample]:
+def load_rows(path: Path, reading: Reading = PLAIN, schemas: Sequence[VideoSchema] = SCHEMAS) -> list[Sample]:
     """The rows of a file, or of all files of a folder, in one of `schemas`.
 
     Ids are the file's stem and the row's index counted from 0, unless a row brings its own. Raises UserError naming
@@ -68,40 +70,18 @@ def load_rows(path: Path, reading: Reading = PLAIN, schemas: Sequence[Schema] = 
     samples: list[Sample] = []
     left_out: list[str] = []
     for file in files:
-        found = _schemas_of(file, schemas)
-        for index, named in enumerate(file.rows):
+        schema = schema_of(file, SCHEMAS, schemas)
+        for index in range(len(file.rows)):
             try:
-                samples.append(loader.sample(file, index, named, found))
+                samples.append(loader.sample(file, index, schema))
             except UnusableSpan as error:
                 if reading.misfits is not Misfits.LEFT_OUT:
                     raise
                 left_out.append(str(error))
     if left_out:
         logger.warning("%d rows with unusable spans are left out; the first: %s", len(left_out), left_out[0])
-    repeated = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
-    if repeated:
-        raise UserError(f"data {path}: the id {repeated[0]!r} is given to several rows; ids must be unique")
+    require_unique_ids(path, (sample.id for sample in samples))
     return samples
-
-
-def _schemas_of(file: VideoRows, schemas: Sequence[Schema]) -> list[Schema]:
-    """The schemas of a file's rows: one published schema, or simple rows of any kind."""
-    key_sets = Counter(frozenset(named.row) for named in file.rows)
-    known = [schema for schema in schemas if schema.container == file.container]
-    found = [schema for schema in known if any(map(schema.matches, key_sets))]
-    if len(found) == 1 or (found and all(schema.name.startswith("simple") for schema in found)):
-        return found
-    if found:
-        names = " and ".join(schema.name for schema in found)
-        raise UserError(f"{file.path} mixes rows of the schemas {names}; split it into one file for each")
-    keys = key_sets.most_common(1)[0][0]
-    problem = f"{file.path} has rows with the keys {', '.join(sorted(keys))}, which is no schema read here"
-    if known:
-        nearest = min(known, key=lambda s: len(s.required - keys) + len(keys - s.required - s.optional))
-        missing = ", ".join(sorted(nearest.required - keys)) or "none"
-        unknown = ", ".join(sorted(keys - nearest.required - nearest.optional)) or "none"
-        problem += f" (nearest: {nearest.name}; missing keys: {missing}; keys that it does not have: {unknown})"
-    raise UserError("\n  ".join([f"{problem}; the schemas are", *map(str, schemas)]))
 
 
 class _Loader:
@@ -112,15 +92,13 @@ class _Loader:
         self.videos = VideoFinder(FOLDERS)
         self.pictures = PictureFinder(PICTURE_FOLDERS)
 
-    def sample(self, file: VideoRows, index: int, named: NamedRow, schemas: Sequence[Schema]) -> Sample:
-        row, where = named.row, named.where
-        schema = next((schema for schema in schemas if schema.matches(frozenset(row))), schemas[0])
-        require_keys(row, schema.required, schema.optional, schema.name, where)
+    def sample(self, file: RowFile, index: int, schema: VideoSchema) -> Sample:
+        row, where = file.rows[index], file.where(index)
         entry = schema.entry(row, where)
-        own = schema.name.startswith("simple")
+        own = schema is SIMPLE
         id_ = text_field(row, "id", where) if own and "id" in row else f"{file.path.stem}-{index}"
         mode = prompt_mode(row["mode"], f"{where}, field mode") if own and "mode" in row else self.reading.mode
-        tags = {"kind": entry.kind, **entry.tags, **(_tags(row.get("tags", {}), where) if own else {})}
+        tags = {"kind": entry.kind, **entry.tags, **(tags_field(row, where) if own else {})}
         question = "\n".join([entry.question, listed_options(entry.options)]) if entry.options else entry.question
         extra = {"kind": entry.kind, "options": entry.options}
         if entry.is_picture:
@@ -142,12 +120,6 @@ class _Loader:
         video = VideoFile(path, start, end, limits.fps, limits.max_frames, limits.max_pixels)
         gold = _gold(entry, clip, where)
         return Sample(id_, (), (), question, gold, mode, tags, (video,), (clip,), extra=extra)
-
-
-def _tags(value: object, where: str) -> Mapping[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(tag, str) for tag in value.values()):
-        raise UserError(f'{where}, field tags: must map names to texts, e.g. {{"source": "web"}}, not {shown(value)}')
-    return value
 
 
 def _require_usable(span: Seconds, clip: Clip, where: str) -> None:

@@ -1,16 +1,16 @@
-"""The published forms of video data, told apart by the file's form and the complete set of a row's keys."""
+"""The published forms of video data, and how a row of each is read."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from vlmrl.errors import UserError
 from vlmrl.loading.fields import number_list, shown, text_field
+from vlmrl.loading.schemas import Schema
 from vlmrl.types import Row
 
-Container = Literal["list", "videos", "lines"]
-"""list: a JSON list or JSON lines; videos: a JSON object of videos; lines: text lines `id start end##sentence`."""
+ROWS = ("json", "parquet")
 Seconds = tuple[float, float]
 
 QUESTION = 'When does "{}" happen in the video?'
@@ -48,25 +48,12 @@ class Entry:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Schema:
-    """One published form of a data file."""
+@dataclass(frozen=True, kw_only=True)
+class VideoSchema(Schema):
+    """A published form of rows about videos."""
 
-    name: str
-    description: str
-    container: Container
-    required: frozenset[str]
     entry: Callable[[Row, str], Entry]
     """Reads a row; the text names file and row. Raises UserError."""
-    optional: frozenset[str] = frozenset()
-
-    def matches(self, keys: frozenset[str]) -> bool:
-        """Whether a row with these keys is complete and has none that the schema does not know."""
-        return self.required <= keys <= self.required | self.optional
-
-    def __str__(self) -> str:
-        optional = f" [{', '.join(sorted(self.optional))}]" if self.optional else ""
-        return f"{self.name}: {', '.join(sorted(self.required))}{optional}; {self.description}"
 
 
 def _sentence(row: Row, key: str, where: str) -> str:
@@ -153,7 +140,17 @@ def _video_r1(row: Row, where: str) -> Entry:
     )
 
 
+SIMPLE_TARGETS = ({"span"}, {"spans"}, {"answer"}, {"answer", "options"}, {"answer", "kind"})
+"""Keys of the answer that one's own rows may have together."""
+
+
 def _simple(row: Row, where: str) -> Entry:
+    given = {"span", "spans", "answer", "options", "kind"} & set(row)
+    if given not in SIMPLE_TARGETS:
+        raise UserError(
+            f"{where}: must have span, spans, answer, answer and options, or answer and kind, not "
+            f"{' and '.join(sorted(given)) or 'none of them'}"
+        )
     window = _clip(row.get("start"), row.get("end"), f"{where}, fields start, end")
     media, question = text_field(row, "video", where), text_field(row, "question", where)
     if "span" in row:
@@ -189,67 +186,59 @@ def _lettered(value: Any, where: str) -> tuple[str, ...]:
     return tuple(match[2] for match in found)
 
 
-CHARADES = Schema(
+CHARADES = VideoSchema(
     name="charades-txt",
     description="Charades-STA as published: lines `video start end##sentence`, seconds",
-    container="lines",
+    containers=("lines",),
     required=frozenset({"video", "timestamp", "sentence"}),
     entry=_moment,
 )
-CAPTIONS = Schema(
+CAPTIONS = VideoSchema(
     name="captions",
     description="ActivityNet Captions, and Charades-STA in that form: {video: {duration, timestamps, sentences}}",
-    container="videos",
+    containers=("videos",),
     required=frozenset({"video", "duration", "timestamp", "sentence"}),
     entry=_moment,
 )
-QVHIGHLIGHTS = Schema(
+QVHIGHLIGHTS = VideoSchema(
     name="qvhighlights",
     description="QVHighlights' highlight_{train,val}_release.jsonl: several windows in seconds",
-    container="list",
+    containers=ROWS,
     required=frozenset({"qid", "query", "duration", "vid", "relevant_windows"}),
     optional=frozenset({"relevant_clip_ids", "saliency_scores"}),
     entry=_qvhighlights,
 )
-TIME_R1 = Schema(
+TIME_R1 = VideoSchema(
     name="time-r1",
     description="Time-R1's training file: a span in seconds of the clip video_start..video_end",
-    container="list",
+    containers=ROWS,
     required=frozenset({"video", "duration", "timestamp", "sentence"}),
     optional=frozenset({"qid", "video_start", "video_end", "difficulty", "pred"}),
     entry=_time_r1,
 )
-TVGBENCH = Schema(
+TVGBENCH = VideoSchema(
     name="tvgbench",
     description='TVGBench: an answer "13.4-28.1" in seconds of the clip start..end',
-    container="list",
+    containers=ROWS,
     required=frozenset({"path", "question", "answer", "start", "end", "duration", "qsemtype"}),
     optional=frozenset({"question_type", "source", "dataset_name", "bins"}),
     entry=_tvgbench,
 )
-VIDEO_R1 = Schema(
+VIDEO_R1 = VideoSchema(
     name="video-r1",
     description="Video-R1: multiple-choice and open questions about videos and pictures, <answer>...</answer>",
-    container="list",
+    containers=ROWS,
     required=frozenset({"problem_id", "problem", "data_type", "problem_type", "options", "solution", "path"}),
     optional=frozenset({"process", "data_source"}),
     entry=_video_r1,
 )
-OWN_KEYS = frozenset({"id", "mode", "tags", "start", "end"})
-SIMPLE = tuple(
-    Schema(
-        name=f"simple-{name}",
-        description=description,
-        container="list",
-        required=frozenset({"video", "question"} | keys),
-        optional=OWN_KEYS | more,
-        entry=_simple,
-    )
-    for name, keys, more, description in (
-        ("span", {"span"}, set(), 'your own: {"video": "a.mp4", "question": "...", "span": [start, end]}, seconds'),
-        ("spans", {"spans"}, set(), 'your own: as simple-span, with "spans": [[start, end], ...]'),
-        ("choice", {"options", "answer"}, set(), 'your own: "options": ["a dog", "a cat"], "answer": "B"'),
-        ("open", {"answer"}, {"kind"}, 'your own: "answer": "a dog", or a number with "kind": "number"'),
-    )
+SIMPLE = VideoSchema(
+    name="simple",
+    description='your own: {"video": "a.mp4", "question": "..."} and "span": [start, end] or "spans": [[start, end], '
+    '...] in seconds, or "answer": "a dog" (with "options": ["a dog", "a cat"] a letter; "kind": "number")',
+    containers=ROWS,
+    required=frozenset({"video", "question"}),
+    optional=frozenset({"span", "spans", "answer", "options", "kind", "start", "end", "id", "mode", "tags"}),
+    entry=_simple,
 )
-SCHEMAS = (CHARADES, CAPTIONS, QVHIGHLIGHTS, TIME_R1, TVGBENCH, VIDEO_R1, *SIMPLE)
+SCHEMAS = (CHARADES, CAPTIONS, QVHIGHLIGHTS, TIME_R1, TVGBENCH, VIDEO_R1, SIMPLE)

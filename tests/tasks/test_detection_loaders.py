@@ -184,7 +184,7 @@ def test_refused_rows(folder: Path, change: dict[str, Any], expected: tuple[str,
 
 def test_unknown_schemas_and_mixtures(folder: Path) -> None:
     (folder / "rows.json").write_text(json.dumps([{"picture": "a.png"}]))
-    refused(folder / "rows.json", "the keys picture, which is no known schema", "simple (json)", "coco: COCO json")
+    refused(folder / "rows.json", "the keys picture, which is no known schema", "simple (json)")
     (folder / "rows.json").write_text(json.dumps([ROW]))
     (folder / "more.json").write_text(json.dumps(coco()))
     refused(folder, "mixes schemas", "rows.json is simple", "more.json is coco")

@@ -9,7 +9,7 @@ from vlmrl.answers.convention import Convention
 from vlmrl.geometry import Box, ImageRecord, Point, Size, Unit
 from vlmrl.registry import find_task
 from vlmrl.task import Task, metric_values, reward_weights, score_group
-from vlmrl.types import Finish, Group, Prompt, PromptMode, Rollout, Sample
+from vlmrl.types import Finish, Group, Prompt, PromptMode, Rollout, Sample, Unparsed
 
 QWEN3 = Convention(Unit.NORM1000, "json")
 CONVENTIONS = {
@@ -19,7 +19,14 @@ CONVENTIONS = {
 }
 RECORD = ImageRecord(0, Size(1920, 1080), Size(1932, 1092))
 GOLD = Box(1500, 100, 1700, 160, RECORD.frame(Unit.ORIGINAL))
-WATCHED = ("closeness", "point_strictly_in_box", "inside_and_close", "gaussian_point", "gaussian_coverage")
+WATCHED = (
+    "closeness",
+    "point_strictly_in_box",
+    "inside_and_close",
+    "gaussian_point",
+    "gaussian_coverage",
+    "exploration",
+)
 HONEST_WRONG = '{"point_2d": [100, 900]}'
 
 
@@ -186,4 +193,29 @@ def test_benchmarks_declare_their_cells() -> None:
         "screenspot": ("platform", "kind"),
         "screenspot-v2": ("platform", "kind"),
         "screenspot-pro": ("group", "kind"),
+        "osworld-g": ("target",),
+        "osworld-g-refined": ("target",),
     }
+
+
+@pytest.mark.parametrize(
+    ("points", "earned"),
+    [
+        ([(833, 120)], 1.0),
+        ([(833, 120), (100, 900)], 1 / 2**0.5),
+        ([(100, 900), (833, 120)], 1 / 2),  # N = 2, k = 2
+        ([(100, 900), (833, 120), (840, 130)], 1 / 6**0.5),
+        ([(100, 900)], -1.0),
+        ([(100, 900), (10, 10)], -1 / 2),
+        ([(833, 120), (833, 121), (833, 122)], -1.0),  # on one line: unparsed
+        ([], -1.0),
+    ],
+)
+def test_exploration_pays_candidates_by_number_and_rank(points: list[tuple[int, int]], earned: float) -> None:
+    """InfiGUI-G1's reward (arXiv 2508.05731), with the weights that its code has."""
+    task, sample = gui(answer="points"), row()
+    answer = scored(task, sample, json.dumps([{"point_2d": point} for point in points]), exploration=1, format=1)
+    assert answer.scores["exploration"].value == pytest.approx(earned)
+    parsed = not isinstance(answer.answer, Unparsed)
+    assert answer.scores["format"].value == float(parsed)
+    assert hit(task, sample, answer) == float(parsed and points[0] == (833, 120))

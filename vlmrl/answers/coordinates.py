@@ -13,6 +13,7 @@ One strict rule set for training, evaluation and data checks:
 | a box with swapped corners                            | Unparsed                   |
 | a box without area                                    | a box (its IoU is 0)       |
 | decimals                                              | the answer, not rounded    |
+| negative coordinates, where a row may be refused      | a refusal                  |
 """
 
 import re
@@ -25,7 +26,7 @@ from vlmrl.answers.attack import Attack
 from vlmrl.answers.completion import parse_json
 from vlmrl.answers.convention import Convention
 from vlmrl.geometry import Box, Frame, FrameError, ImageRecord, Point, Unit
-from vlmrl.types import Answer, Sample, Unparsed
+from vlmrl.types import Answer, Refusal, Sample, Unparsed
 
 GRID = 10
 """Boxes per side of the grid that an attack covers the picture with."""
@@ -45,10 +46,14 @@ class Markup:
         """The notation of an answer of two or four numbers."""
         return self.point if count == 2 else self.box
 
-    def parse(self, block: str, count: int) -> list[float] | None:
-        """The numbers, or None if the text is not in this notation. Space around a number is free."""
+    def pattern(self, count: int) -> str:
+        """Regular expression of an answer, with a group for each number. Space around a number is free."""
         template = re.escape(self.template(count)).replace(r"\ ", "").replace(r"\{\}", NUMBER)
-        match = re.fullmatch(rf"(?:{self.name}\s*)?{template}", block)
+        return rf"(?:{self.name}\s*)?{template}"
+
+    def parse(self, block: str, count: int) -> list[float] | None:
+        """The numbers, or None if the text is not in this notation."""
+        match = re.fullmatch(self.pattern(count), block)
         return match and [float(number) for number in match.groups()]
 
 
@@ -69,21 +74,26 @@ class CoordinateAnswer(AnswerType):
 
     key: str
     names: tuple[str, ...]
+    refusable: bool = False
+    """Whether the model is told how to say that what is asked for is not there: with negative coordinates."""
 
     def request(self, sample: Sample, convention: Convention) -> str:
         """The sentence that asks the model for this format."""
         written = self._written(self.names, convention)
-        return f"Answer with JSON only: {written}" if convention.notation == "json" else f"Answer only with {written}"
+        refusal = f", or {self._refusal(convention)} if it is not in the picture" if self.refusable else ""
+        return f"Answer {'with JSON only:' if convention.notation == 'json' else 'only with'} {written}{refusal}"
 
     def render(self, sample: Sample, convention: Convention) -> str:
         """The text a model of this family should write for gold; a point answer to a box target is its centre."""
         return self._rendered(sample.gold, convention, sample.asked)
 
-    def read(self, block: str, sample: Sample, convention: Convention) -> Point | Box | Unparsed:
+    def read(self, block: str, sample: Sample, convention: Convention) -> Point | Box | Refusal | Unparsed:
         """The answer in original pixels, or why the completion is none (rules in the module's docstring)."""
         numbers = self._from_json(block) if convention.notation == "json" else self._from_markup(block, convention)
         if isinstance(numbers, Unparsed):
             return numbers
+        if self.refusable and all(number < 0 for number in numbers):
+            return Refusal()
         return placed(numbers, sample.asked, convention)
 
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
@@ -91,10 +101,11 @@ class CoordinateAnswer(AnswerType):
         record = sample.asked
         original = record.frame(Unit.ORIGINAL)
         whole = Box(0.0, 0.0, original.width, original.height, original)
-        right, value = self.render(sample, convention), self._asked(sample.gold)
+        right = self.render(sample, convention)
+        value = None if isinstance(sample.gold, Refusal) else self.asked(sample.gold)
         attacks = [
             Attack(
-                "the picture's centre" if isinstance(value, Point) else "the whole picture",
+                "the picture's centre" if len(self.names) == 2 else "the whole picture",
                 self._rendered(whole, convention, record),
                 guess=True,
                 blind=True,
@@ -106,13 +117,20 @@ class CoordinateAnswer(AnswerType):
         if isinstance(value, Box):
             x1, y1, x2, y2 = convention.coordinates(value, record)
             attacks.append(Attack("swapped corners", self._written((x2, y2, x1, y1), convention)))
+        if self.refusable:
+            attacks.append(Attack("a refusal", self._refusal(convention), guess=True, blind=True))
         return attacks
 
     def _rendered(self, value: Answer, convention: Convention, record: ImageRecord) -> str:
-        return self._written(convention.coordinates(self._asked(value), record), convention)
+        if isinstance(value, Refusal):
+            return self._refusal(convention)
+        return self._written(convention.coordinates(self.asked(value), record), convention)
 
-    def _asked(self, gold: Answer) -> Point | Box:
-        """The gold answer in the asked form: a point answer to a box target is its centre."""
+    def _refusal(self, convention: Convention) -> str:
+        return self._written([-1] * len(self.names), convention)
+
+    def asked(self, gold: Answer) -> Point | Box:
+        """The gold answer in this form: a point answer to a box target is its centre."""
         if not isinstance(gold, Point | Box):
             raise TypeError(f"a {self.key} answer needs a point or a box as gold, not {type(gold).__name__}")
         return gold.center if isinstance(gold, Box) and len(self.names) == 2 else gold
@@ -140,6 +158,10 @@ class CoordinateAnswer(AnswerType):
             if len(value) != 1:
                 return Unparsed(f"expected one answer, found a list of {len(value)}")
             value = value[0]
+        return self.numbers(value)
+
+    def numbers(self, value: Any) -> list[float] | Unparsed:
+        """The coordinates of one answer as a JSON object."""
         if not isinstance(value, dict) or self.key not in value or set(value) - {self.key, "label"}:
             return Unparsed(f'expected an object with the key "{self.key}"')
         return listed_numbers(value[self.key], self.key, len(self.names))

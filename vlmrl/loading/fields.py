@@ -2,7 +2,7 @@
 
 import json
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from vlmrl.errors import UserError
@@ -27,6 +27,14 @@ def text_field(row: Row, key: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"{where}, field {key}: must be a text that is not empty, not {shown(value)}")
     return value
+
+
+def tags_field(row: Row, where: str) -> Mapping[str, str]:
+    """The optional field `tags`: names -> texts that metrics are broken down by. `where` names file and row."""
+    tags = row.get("tags", {})
+    if not isinstance(tags, Mapping) or not all(isinstance(value, str) for value in tags.values()):
+        raise UserError(f'{where}, field tags: must map names to texts, e.g. {{"place": "street"}}, not {shown(tags)}')
+    return tags
 
 
 def number_list(value: Any, count: int, where: str) -> list[float]:

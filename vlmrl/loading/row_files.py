@@ -20,12 +20,16 @@ class RowFile:
 
     path: Path
     rows: Sequence[Row]
+    container: str = "json"
+    """How the file holds its rows: json, parquet, or a form that only one task reads."""
     column_types: Mapping[str, str] = field(default_factory=dict)
-    """Column -> Arrow type (list<double>, string, ...) of a parquet file; empty for JSON."""
+    """Column -> Arrow type (list<double>, string, ...) of a parquet file; empty for others."""
+    places: Sequence[str] = ()
+    """Where each row stands in the file, if not simply at its index."""
 
-    @property
-    def container(self) -> str:
-        return "parquet" if self.path.suffix == ".parquet" else "json"
+    def where(self, index: int) -> str:
+        """File and place of a row, for messages."""
+        return f"{self.path} {self.places[index] if self.places else f'row {index}'}"
 
 
 def data_files(path: Path) -> list[Path]:
@@ -63,7 +67,7 @@ def read_rows(path: Path, *, one_object: bool = False) -> RowFile:
         raise UserError(f"{path} holds no rows: the data set is empty")
     for index, row in enumerate(file.rows):
         if not isinstance(row, dict):
-            raise UserError(f"{path} row {index}: expected an object with named fields, found {type(row).__name__}")
+            raise UserError(f"{file.where(index)}: expected an object with named fields, found {type(row).__name__}")
     return file
 
 
@@ -112,4 +116,4 @@ def _read_parquet(path: Path) -> RowFile:
             return f"list<{kind.value_type}>"
         return "string" if pyarrow.types.is_large_string(kind) else str(kind)
 
-    return RowFile(path, table.to_pylist(), {column.name: named(column.type) for column in table.schema})
+    return RowFile(path, table.to_pylist(), "parquet", {column.name: named(column.type) for column in table.schema})

@@ -13,7 +13,7 @@ from vlmrl.report.overlay import drawing, kind_of
 from vlmrl.report.pictures import PictureLibrary
 from vlmrl.report.run_folder import LoggedGroup, LoggedRollout, RunFolder
 from vlmrl.report.sampling import GROUPS_BUDGET, MAX_GROUPS_PER_STEP, MAX_STEPS, cut, within_budget
-from vlmrl.types import Action, Answer, Boxes, Choice, Code, Finish, Score, Spans, Text, Unparsed
+from vlmrl.types import Action, Answer, Boxes, Choice, Code, Finish, Points, Refusal, Score, Spans, Text, Unparsed
 
 MAX_HEIGHT = 560
 """Of a drawing, in page pixels."""
@@ -110,6 +110,10 @@ def written(answer: Answer) -> str:
             return f"box ({x1:.1f}, {y1:.1f}, {x2:.1f}, {y2:.1f}){outside}"
         case Boxes(items):
             return "; ".join(f"{item.label} {written(item.box)}" for item in items) or "no boxes"
+        case Points(items):
+            return "; ".join(map(written, items))
+        case Refusal():
+            return "not in the picture"
         case Span(start, end):
             return f"{start:.1f} to {end:.1f} s{'' if answer.in_clip else ', beyond the clip'}"
         case Spans(items):

@@ -13,7 +13,7 @@ from vlmrl.report.markup import Html, element, join
 from vlmrl.report.numbers import ranges
 from vlmrl.report.pictures import shown
 from vlmrl.report.run_folder import LoggedRollout
-from vlmrl.types import Action, Answer, Boxes, Unparsed
+from vlmrl.types import Action, Answer, Boxes, Points, Unparsed
 
 MAX_WIDTH = 480
 """Of a drawing on the page, in page pixels."""
@@ -30,6 +30,8 @@ def shapes(answer: Answer) -> tuple[Point | Box, ...]:
     match answer:
         case Point() | Box():
             return (answer,)
+        case Points(items):
+            return items
         case Boxes(items):
             return tuple(item.box for item in items)
         case Action(_, Point() as point):
