@@ -10,7 +10,7 @@ from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 from vlmrl.errors import UserError
 from vlmrl.geometry import Box, ImageRecord, Size, Unit
 from vlmrl.models.families.qwen3_vl import Qwen3VL
-from vlmrl.models.patch_embedding import use_matrix_product
+from vlmrl.models.patches import patches_as_products
 from vlmrl.models.tiny_recipe import build_model, build_processor, build_tokenizer
 from vlmrl.registry import find_task
 from vlmrl.training.conversations import answer_mask, encode_scenes
@@ -75,8 +75,8 @@ def test_the_matrix_product_equals_the_convolution(processor):
     model = build_model(processor.tokenizer, seed=0)
     patches = torch.randn(40, 3 * 2 * 16 * 16)
     convolved = model.model.visual.patch_embed(patches)
-    use_matrix_product(model)
-    torch.testing.assert_close(model.model.visual.patch_embed(patches), convolved, rtol=1e-5, atol=1e-5)
+    with patches_as_products(model):
+        torch.testing.assert_close(model.model.visual.patch_embed(patches), convolved, rtol=1e-5, atol=1e-5)
 
 
 SHORT = Recipe(corpus_scenes=50, dense=Stage(2, 4, 1e-3), answers=Stage(2, 4, 1e-3), scattered=Stage(1, 4, 1e-3))

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
-from vlmrl.engine.patches import patches_as_products
 from vlmrl.models.families import Part
 from vlmrl.models.load import Policy
+from vlmrl.models.patches import patches_as_products
 from vlmrl.types import Prompt
 
 MODALITIES = ("image", "video")

@@ -24,12 +24,12 @@ from vlmrl.engine.decoding import BranchDecoder, DecodeLayout
 from vlmrl.engine.distribution import Truncation
 from vlmrl.engine.kernels import LeftPadding
 from vlmrl.engine.media import FrozenTower, media_keys
-from vlmrl.engine.patches import patches_as_products
 from vlmrl.engine.sampling import Completion, SamplingSettings, sample_rows
 from vlmrl.engine.scoring import TokenLogprobs, as_rows, pad_completions, score_hidden
 from vlmrl.engine.thin import thin_linear_layers
 from vlmrl.errors import UserError
 from vlmrl.models.load import Policy
+from vlmrl.models.patches import patches_as_products
 from vlmrl.types import Prompt
 
 SHARED_KIND = "full_attention"

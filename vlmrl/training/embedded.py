@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from vlmrl.errors import UserError
 from vlmrl.models.families.qwen3_vl import Qwen3VL
-from vlmrl.models.patch_embedding import use_matrix_product
+from vlmrl.models.patches import patches_as_products
 from vlmrl.models.tiny_recipe import build_model, build_processor, build_tokenizer
 from vlmrl.registry import find_task
 from vlmrl.task import Task
@@ -106,17 +106,17 @@ def warm_up(task_names: Sequence[str], out: Path, seed: int, recipe: Recipe = EM
     tokenizer = build_tokenizer(itertools.chain.from_iterable(_corpus(task, seed, recipe) for task in tasks))
     processor = build_processor(tokenizer)
     model = build_model(tokenizer, seed)
-    use_matrix_product(model)
     crowded = tasks[0].scenes(seed, Qwen3VL.convention, SceneKind.CROWDED)  # type: ignore[attr-defined]
     exact, scattered = (
         [_conversations(task, processor, seed, kind) for task in tasks]
         for kind in (SceneKind.EXACT, SceneKind.SCATTERED)
     )
-    seconds = {
-        "dense": _train_tower(model, processor, crowded, recipe.dense),
-        "answers": _train_answers("answers", model, processor, exact, recipe.answers),
-        "scattered": _train_answers("scattered", model, processor, scattered, recipe.scattered),
-    }
+    with patches_as_products(model):
+        seconds = {
+            "dense": _train_tower(model, processor, crowded, recipe.dense),
+            "answers": _train_answers("answers", model, processor, exact, recipe.answers),
+            "scattered": _train_answers("scattered", model, processor, scattered, recipe.scattered),
+        }
     model.half().save_pretrained(out)
     processor.save_pretrained(out)
     sha256 = hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vlmrl.engine.patches import patches_as_products
+from vlmrl.models.patches import patches_as_products
 
 
 def outcome(convolution: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
