@@ -209,10 +209,10 @@ def test_eval_and_report_hand_over_what_was_asked(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setitem(sys.modules, "vlmrl.evaluation.run", SimpleNamespace(evaluate=called))
     monkeypatch.setitem(sys.modules, "vlmrl.report.page", SimpleNamespace(write_report=called))
-    assert main(["eval", "--benchmark", "b", "--data", "rows", "--limit", "5", "--save", "out.jsonl"]) == 0
-    config, out = calls.pop()
+    assert main(["eval", "--benchmark", "b", "--data", "rows", "--limit", "5", "--save", "out", "--audit"]) == 0
+    config, *asked = calls.pop()
     assert (config.eval.benchmark, config.data.held_out, config.data.max_rows) == ("b", "rows", 5)
-    assert out == Path("out.jsonl")
+    assert asked == [Path("out"), None, True]
     assert main(["report", "runs/x"]) == 0
     assert calls.pop() == (Path("runs/x"), None)
 

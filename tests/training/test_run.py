@@ -21,6 +21,7 @@ from vlmrl.errors import UserError
 from vlmrl.evaluation.run import evaluate
 from vlmrl.models.checkpoint_folders import newest_checkpoint
 from vlmrl.models.load import load_policy
+from vlmrl.paths import tasks_dir
 from vlmrl.training.run import train
 
 
@@ -167,6 +168,7 @@ from tests.training.conftest import SMALL
 from vlmrl.config import Config
 from vlmrl.resolve import resolve
 from vlmrl.training import checkpoint
+from vlmrl.paths import tasks_dir
 from vlmrl.training.run import train
 
 save_policy = checkpoint.save_policy
@@ -273,3 +275,25 @@ def test_a_disk_that_fills_up_leaves_earlier_checkpoints(
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000002"]
     monkeypatch.setattr(checkpoint, "save_policy", save_policy)
     assert train(config, resume=run)["steps"] == 4
+
+
+def test_a_benchmark_is_evaluated_while_training(small_config: MakeConfig) -> None:
+    samples = tasks_dir() / "gui_grounding" / "samples" / "screenspot-v2-parquet"
+    words = ("eval.benchmark=screenspot-v2", f"data.held_out={samples}", "run.steps=2", "eval.every=1")
+    summary = train(small_config(*words))
+    run = Path(summary["paths"]["run"])
+    cards = [line for line in lines(run / "metrics.jsonl") if line["kind"] == "eval"]
+    assert [card["step"] for card in cards] == [0, 1, 2]
+    assert all("/" in cell for card in cards for cell in card["cells"])  # platform/kind, as the benchmark breaks down
+    config = small_config(*words, f"model.path={summary['paths']['checkpoint']}", run="other")
+    card = evaluate(config, run.parent / "again")
+    assert {name: card[name] for name in ("score", "n", "unparsed")} == {
+        name: cards[-1][name] for name in ("score", "n", "unparsed")
+    }
+
+
+def test_a_benchmark_needs_its_task_and_its_data(small_config: MakeConfig) -> None:
+    with pytest.raises(UserError, match=r"data.held_out=the folder"):
+        train(small_config("eval.benchmark=screenspot-v2"))
+    with pytest.raises(UserError, match="is one of the task grounding, not of gui_grounding"):
+        train(small_config("eval.benchmark=refcoco", "data.held_out=x"))
