@@ -61,8 +61,8 @@ def set_iou(answers: Sequence[Span], targets: Sequence[Span]) -> float:
 
 
 def average_precision(ranked: Sequence[Span], targets: Sequence[Span], threshold: float) -> float:
-    """Interpolated average precision of spans ranked best first: the mean over targets of the precision at the rank that
-    hits the target, or at a later rank where it is higher; 0 for a target that none hits.
+    """Interpolated average precision of spans ranked best first: the mean over targets of the precision at the rank
+    that hits the target, or at a later rank where it is higher; 0 for a target that none hits.
 
     A span hits the target that it fits best of those not hit before (of equals the later one), if their tIoU is
     `threshold` or more. Raises ValueError without targets.
