@@ -45,6 +45,7 @@ BENCHMARKS = [
         scorer="relaxed accuracy (pix2struct's relaxed_correctness, as in lmms-eval), every row in the denominator",
         metric="relaxed_accuracy",
         average="macro",
+        splits={"human": 1250, "augmented": 1250},
         rows=2500,
         anchors=tuple(
             Anchor(model, score, source, settings={"average": "macro"})
@@ -59,6 +60,7 @@ BENCHMARKS = [
         cells=(),
         scorer="ANLS with threshold 0.5 (lmms-eval), every row in the denominator",
         metric="anls",
+        rows=5349,
         anchors=tuple(Anchor(model, score, source, cell="test") for model, (_, score, source) in RELEASED.items()),
     ),
 ]

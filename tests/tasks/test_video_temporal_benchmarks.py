@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vlmrl.errors import UserError
-from vlmrl.evaluation.rows import Evaluated, score_card
+from vlmrl.evaluation.card import Evaluated, score_card
 from vlmrl.evaluation.statistics import mean_interval
 from vlmrl.geometry import Clip, Span
 from vlmrl.registry import find_task

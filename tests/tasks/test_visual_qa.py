@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from vlmrl.answers.convention import Convention
-from vlmrl.evaluation.rows import Evaluated, score_card
+from vlmrl.evaluation.card import Evaluated, score_card
 from vlmrl.geometry import ImageRecord, Size, Unit
 from vlmrl.registry import find_task
 from vlmrl.rewards.short_answers import SCORERS

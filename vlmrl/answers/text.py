@@ -68,7 +68,10 @@ class ShortAnswer(TextAnswer):
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
         """Those of a text, and spaces that make an answer long, against scores that divide by its length."""
         padded = f"~{' ' * (LONGEST - 2)}~"
-        return [*super().attacks(sample, convention), Attack("two characters far apart", padded, guess=True)]
+        return [
+            *super().attacks(sample, convention),
+            Attack("two characters far apart", padded, guess=True, blind=True),
+        ]
 
 
 @dataclass(frozen=True)
