@@ -36,10 +36,17 @@ class Agreement:
     data: float | None = 0.0
     """None if gold has no numbers that can be read."""
     image: float = 0.0
+    text_match: float = 0.0
+    """Plot2Code's, over the texts and their places."""
 
     @property
     def runs(self) -> bool:
         return not self.problem and not self.fault
+
+    @property
+    def low_level(self) -> float:
+        """ChartMimic's low-level score."""
+        return (self.text + self.layout + self.type + self.color) / 4
 
 
 class Studio:
@@ -125,6 +132,7 @@ def compared(answer: Outcome, gold: Outcome) -> Agreement:
         color=figures.color_f1(mine, target),
         data=figures.data_agreement(mine, target),
         image=image_similarity(mine.image(), target.image()),
+        text_match=figures.text_match(mine, target),
     )
 
 

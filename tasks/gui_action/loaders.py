@@ -38,7 +38,22 @@ def load_rows(path: Path, shown_: Shown, schemas: Sequence[StepSchema] | None = 
 
     Raises UserError naming file, row and field for anything that cannot be trained on or scored.
     """
-    files = [read_rows(file, one_object=True) for file in data_files(path)]
+    return _load(path, data_files(path), shown_, schemas)
+
+
+def load_odyssey(path: Path, shown_: Shown) -> list[Sample]:
+    """GUI-Odyssey's steps: of all episodes of a folder, or of the test episodes of one of its splits, a file in splits/
+    beside annotations/. Raises UserError as `load_rows` does."""
+    if path.is_dir() or path.parent.name != "splits":
+        return load_rows(path, shown_, (ODYSSEY_EPISODES,))
+    (split,) = read_rows(path, one_object=True).rows[:1]
+    names = _texts(split.get("test"), f"{path}, field test")
+    episodes = [path.absolute().parent.parent / "annotations" / name for name in names]
+    return _load(path, episodes, shown_, (ODYSSEY_EPISODES,))
+
+
+def _load(path: Path, paths: Sequence[Path], shown_: Shown, schemas: Sequence[StepSchema] | None) -> list[Sample]:
+    files = [read_rows(file, one_object=True) for file in paths]
     schema = common_schema(path, files, SCHEMAS, schemas)
     pictures = PictureFinder(PICTURE_FOLDERS)
     samples = [sample for file in files for sample in schema.read(file, shown_, pictures)]

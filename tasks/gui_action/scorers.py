@@ -4,10 +4,13 @@ All of them print "type", "grounding" and "step success", and mean different thi
 scorer. What differs from the originals is stated per function; reading model text is left to this project's parser.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from vlmrl.evaluation.statistics import Estimate, bootstrap_estimates, mean_estimate
 from vlmrl.geometry import Box, ImageRecord, Point, Unit
 from vlmrl.rewards.actions import REACH, fraction_distance
 from vlmrl.rewards.texts import edit_similarity
@@ -41,16 +44,17 @@ class ScoredStep:
 
 
 @dataclass(frozen=True)
-class StepScores:
-    """A scorer's three figures over a set of steps, in [0, 1]; None where it divides by zero."""
+class Share:
+    """What a step adds to a figure, which is the sum of hits over the sum of counts."""
 
-    type: float | None
-    grounding: float | None
-    step: float | None
+    hit: bool
+    count: int = 1
+    kind: str = ""
+    """What GUI-R1 counts apart: a kind without a single hit adds nothing. Empty for other scorers."""
 
 
-def _share(hits: int, count: int) -> float | None:
-    return hits / count if count else None
+Shares = dict[str, Share]
+"""Figure -> the step's share of it; figures that the step has no part in are left out."""
 
 
 def _type_name(action: Action | Unparsed) -> str | None:
@@ -90,18 +94,15 @@ def _place(action: Action) -> Point:
     return action.point
 
 
-def ac_osatlas(steps: Sequence[ScoredStep]) -> StepScores:
+def osatlas_shares(step: ScoredStep) -> Shares:
     """OS-Atlas: type and step success over all steps; grounding over the clicks whose *type was right* (no others)."""
-    typed = [step for step in steps if _type_name(step.answer) == _type_name(step.gold)]
-    clicks = [step for step in typed if step.gold.kind == "click"]
-    return StepScores(
-        type=_share(len(typed), len(steps)),
-        grounding=_share(sum(map(osatlas_step, clicks)), len(clicks)),
-        step=_share(sum(map(osatlas_step, steps)), len(steps)),
-    )
+    right = osatlas_step(step)
+    typed = _type_name(step.answer) == _type_name(step.gold)
+    shares = {"type": Share(typed), "step": Share(right)}
+    return shares | {"grounding": Share(right)} if typed and step.gold.kind == "click" else shares
 
 
-def ac_guir1(steps: Sequence[ScoredStep]) -> StepScores:
+def guir1_shares(step: ScoredStep) -> Shares:
     """GUI-R1: step success is (places hit + texts hit) / (steps with a place + steps with a text).
 
     Source: ritzz-ai/GUI-R1, guir1/eval/eval_omni.py. The *type of the answer is not looked at* for places and texts,
@@ -110,22 +111,12 @@ def ac_guir1(steps: Sequence[ScoredStep]) -> StepScores:
     A place is hit below 0.14 of the picture's own sides; texts by the F1 of their word sets, at least 0.5, where two
     single words also match if one contains the other. Kinds are counted per data set there; here for the given steps.
     """
-    types = _over_hit_classes((str(_type_name(s.gold)), _type_name(s.answer) == _type_name(s.gold)) for s in steps)
-    places = _over_hit_classes((s.gold.kind, _guir1_place(s)) for s in steps if s.gold.kind in PLACE_KINDS)
-    texts = _over_hit_classes((s.gold.kind, _guir1_text(s)) for s in steps if s.gold.kind in TEXT_KINDS)
-    return StepScores(
-        type=_share(*types), grounding=_share(*places), step=_share(places[0] + texts[0], places[1] + texts[1])
-    )
-
-
-def _over_hit_classes(outcomes: Iterable[tuple[str, bool]]) -> tuple[int, int]:
-    """Hits and steps of the classes with a hit."""
-    hits: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    for name, hit in outcomes:
-        counts[name] += 1
-        hits[name] += hit
-    return hits.total(), sum(count for name, count in counts.items() if hits[name])
+    kind = step.gold.kind
+    shares = {"type": Share(_type_name(step.answer) == _type_name(step.gold), kind=str(_type_name(step.gold)))}
+    if kind in PLACE_KINDS:
+        place = Share(_guir1_place(step), kind=kind)
+        return shares | {"grounding": place, "step": place}
+    return shares | {"step": Share(_guir1_text(step), kind=kind)} if kind in TEXT_KINDS else shares
 
 
 def _guir1_place(step: ScoredStep) -> bool:
@@ -192,18 +183,17 @@ def _qwen_near(click: Point, recorded: Point, picture: ImageRecord) -> bool:
     return click.to(frame).distance(recorded.to(frame)) <= QWEN_REACH * max(frame.width, frame.height)
 
 
-def ac_qwen(steps: Sequence[ScoredStep]) -> StepScores:
+def qwen_shares(step: ScoredStep) -> Shares:
     """Qwen2.5-VL and InfiGUI-R1: type and step success ("EM") over all steps; grounding over the recorded clicks.
 
     As published, a right click that opens an app is counted among the grounding hits, though not among the clicks.
     """
-    clicks = sum(step.gold.kind == "click" for step in steps)
-    hits = sum(qwen_step(s) for s in steps if isinstance(s.answer, Action) and s.answer.kind == "click")
-    return StepScores(
-        type=_share(sum(map(qwen_type, steps)), len(steps)),
-        grounding=_share(hits, clicks),
-        step=_share(sum(map(qwen_step, steps)), len(steps)),
-    )
+    right = qwen_step(step)
+    clicked = isinstance(step.answer, Action) and step.answer.kind == "click"
+    shares = {"type": Share(qwen_type(step)), "step": Share(right)}
+    if step.gold.kind == "click" or (clicked and right):
+        shares["grounding"] = Share(clicked and right, int(step.gold.kind == "click"))
+    return shares
 
 
 def odyssey_step(step: ScoredStep) -> bool:
@@ -226,8 +216,38 @@ def odyssey_step(step: ScoredStep) -> bool:
     return answer == gold
 
 
-ANDROID_CONTROL_SCORERS: dict[str, Callable[[Sequence[ScoredStep]], StepScores]] = {
-    "ac_osatlas": ac_osatlas,
-    "ac_guir1": ac_guir1,
-    "ac_qwen": ac_qwen,
+ANDROID_CONTROL_SCORERS: dict[str, Callable[[ScoredStep], Shares]] = {
+    "ac_osatlas": osatlas_shares,
+    "ac_guir1": guir1_shares,
+    "ac_qwen": qwen_shares,
 }
+
+
+def step_figures(scorer: str, steps: Sequence[ScoredStep]) -> dict[str, Estimate]:
+    """The figures "type", "grounding" and "step" of one of `ANDROID_CONTROL_SCORERS` over a set of steps, in [0, 1].
+
+    A figure is left out where the scorer divides by zero. Intervals are Wilson's for plain rates, else bootstrapped.
+    """
+    found: dict[str, list[Share]] = defaultdict(list)
+    for step in steps:
+        for figure, share in ANDROID_CONTROL_SCORERS[scorer](step).items():
+            found[figure].append(share)
+    estimates = {figure: _estimate(shares) for figure, shares in found.items()}
+    return {figure: estimate for figure, estimate in estimates.items() if estimate is not None}
+
+
+def _estimate(shares: Sequence[Share]) -> Estimate | None:
+    if all(share.count == 1 and not share.kind for share in shares):
+        return mean_estimate([float(share.hit) for share in shares])
+    number = {kind: i for i, kind in enumerate(sorted({share.kind for share in shares}))}
+    kinds = np.array([number[share.kind] for share in shares])
+    hits, counts = np.array([share.hit for share in shares]), np.array([share.count for share in shares])
+
+    def ratio(chosen: Sequence[int]) -> dict[str, float]:
+        kinds_, size = kinds[chosen], len(number)
+        hit, counted = (np.bincount(kinds_, weights[chosen], size) for weights in (hits, counts))
+        if "" not in number:
+            counted = counted * (hit > 0)
+        return {"share": float(hit.sum() / counted.sum())} if counted.any() else {}
+
+    return bootstrap_estimates(ratio, range(len(shares))).get("share")

@@ -1,7 +1,7 @@
 """Recorded steps -> samples, whatever file they come from."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
@@ -68,8 +68,9 @@ class Step:
 def episode(steps: Sequence[Step], shown_: Shown, pictures: PictureFinder) -> list[Sample]:
     """The rows of consecutive steps: each has the ones before it as its history.
 
-    A step without an instruction of its own (AndroidControl has some) is asked with the goal at the low level too.
-    Raises UserError where no step has one.
+    `extra["episode"]` tells the rows of one episode, `extra["episode_steps"]` how many it has. A step without an
+    instruction of its own (AndroidControl has some) is asked with the goal at the low level too. Raises UserError where
+    no step has one.
     """
     if shown_.level == "low" and all(step.instruction is None for step in steps):
         raise UserError(f"{steps[0].where}: no step has an instruction; read this data with task.options.level=high")
@@ -78,7 +79,7 @@ def episode(steps: Sequence[Step], shown_: Shown, pictures: PictureFinder) -> li
     for index, step in enumerate(steps):
         before = [earlier.screenshot for earlier in steps[max(0, index - shown_.screenshots) : index]]
         sample = single_step(step, done, before, shown_, pictures)
-        samples.append(sample)
+        samples.append(replace(sample, extra={**sample.extra, "episode": steps[0].id, "episode_steps": len(steps)}))
         done.append(in_words(_action(sample)))
     return samples
 

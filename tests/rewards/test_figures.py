@@ -1,5 +1,6 @@
 """Agreement of figures: golden numbers worked out from ChartMimic's rules, and properties that must hold."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from vlmrl.rewards.figures import (
     layout_f1,
     low_level,
     text_f1,
+    text_match,
     type_f1,
 )
 from vlmrl.sandbox.figure import Axes, Element, Figure, Grid, Text
@@ -56,7 +58,7 @@ def axes(*elements, grid=ONE, **more):
 
 
 def figure(*all_axes, texts=()):
-    shown = tuple(Text(role, text, 0, 0.5, 0.5, 10.0, "#000000") for role, text in texts)
+    shown = tuple(Text(role, text, 0, 0.5, 0.5, 10.0, "#000000", (0.5, 1.0)) for role, text in texts)
     return Figure((6.4, 4.8), (1, 1), all_axes, shown, True, 1, b"\0\0\0")
 
 
@@ -66,6 +68,30 @@ def titled(*strings, role="title"):
 
 GOLD = figure(axes(bars(3, 1, 2)), texts=[("title", "Sales"), ("ylabel", "units")])
 SCORES = [text_f1, layout_f1, type_f1, color_f1, low_level, data_agreement]
+
+
+def placed(*texts: tuple[str, float, float], inches: tuple[float, float] = (6.4, 4.8)) -> Figure:
+    shown = tuple(Text("annotation", text, 0, 0.5, 0.5, 10.0, "#000000", (x, y)) for text, x, y in texts)
+    return replace(figure(axes(bars(1))), texts=shown, inches=inches)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "score"),
+    [
+        (placed(("Sales", 0.5, 1), ("0", 0, 0)), placed(("sales", 0.5, 1), ("0", 0, 0)), 1),
+        (placed(("Sales", 0.5, 1)), placed(("Sales", 0.5, 1), ("units", 0, 0.5)), 1 / 2),
+        (placed(("Sales", 0.5, 1)), placed(("Sale", 0.5, 1)), 0),
+        (placed(("a", 0, 0)), placed(("a", 0, 22.3)), 1),  # exp(-0.223) is above 0.8
+        (placed(("a", 0, 0)), placed(("a", 0, 22.4)), 0),
+        (placed(("a", 0, 0), ("a", 0, 0)), placed(("a", 0, 0)), 1 / 2),  # one that is equal is taken once
+        (placed(("a", 10, 0), inches=(3.2, 4.8)), placed(("a", 40, 0)), 1),  # 10 of half the width are 20
+        (placed(("a", math.nan, 0)), placed(("a", math.nan, 0)), 0),
+        (placed(), placed(), 1),
+        (placed(), placed(("a", 0, 0)), 0),
+    ],
+)
+def test_text_match_of_plot2code(answer: Figure, gold: Figure, score: float) -> None:
+    assert text_match(answer, gold) == pytest.approx(score)
 
 
 @pytest.mark.parametrize("score", SCORES)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmrl.geometry import Clip, FrameError, Span
-from vlmrl.rewards.spans import best_tiou, distance_tiou, matched_tiou, set_iou
+from vlmrl.rewards.spans import average_precision, best_tiou, distance_tiou, matched_tiou, set_iou
 
 CLIP = Clip(0, 60.0)
 
@@ -141,3 +141,36 @@ def test_a_span_that_comes_nearer_earns_no_less(a: float, b: float) -> None:
     near, far = sorted((a, b))
     for score in (Span.tiou, distance_tiou):
         assert score(span(10 + near, 20 + near), TARGET) >= score(span(10 + far, 20 + far), TARGET)
+
+
+@pytest.mark.parametrize(
+    ("ranked", "targets", "at_50", "at_75"),
+    [
+        ([(10, 20)], [(10, 20)], 1, 1),
+        ([], [(10, 20)], 0, 0),
+        ([(30, 40), (10, 20)], [(10, 20)], 1 / 2, 1 / 2),
+        ([(10, 20), (30, 40)], [(10, 20)], 1, 1),  # a miss after every target is found costs nothing
+        ([(10, 20), (10, 19), (30, 40)], [(10, 20), (30, 40)], (1 + 2 / 3) / 2, (1 + 2 / 3) / 2),
+        ([(0, 5), (10, 20), (30, 40)], [(10, 20), (30, 40)], 2 / 3, 2 / 3),  # the envelope lifts 1/2 to 2/3
+        ([(10, 15), (10, 20)], [(10, 20)], 1, 1 / 2),  # a tIoU of exactly 0.5 hits
+        ([(10, 20), (12, 22)], [(10, 20), (14, 24)], 1, 1 / 2),  # the second takes the target that is left
+    ],
+)
+def test_average_precision(
+    ranked: list[tuple[float, float]], targets: list[tuple[float, float]], at_50: float, at_75: float
+) -> None:
+    sides = [[span(*times) for times in side] for side in (ranked, targets)]
+    assert [average_precision(sides[0], sides[1], threshold) for threshold in (0.5, 0.75)] == pytest.approx(
+        [at_50, at_75]
+    )
+
+
+def test_average_precision_needs_a_target() -> None:
+    with pytest.raises(ValueError, match="at least one target"):
+        average_precision([TARGET], [], 0.5)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=6), st.integers(1, 19))
+def test_targets_themselves_have_full_precision_in_any_order(ends: list[tuple[int, int]], twentieths: int) -> None:
+    targets = list(dict.fromkeys(span(start, start + length + 1) for start, length in ends))
+    assert average_precision(list(reversed(targets)), targets, twentieths / 20) == 1

@@ -248,7 +248,15 @@ axes.set_xlabel("hidden").set_visible(False)
     assert found["loose"].axes is None
     assert (found["free"].axes, found["free"].color, found["free"].points) == (0, "#ff0000", 20)
     assert 0.5 < found["free"].x < 0.6
+    assert (found["free"].position, found["loose"].position) == ((5, 5e6), (0.25, 0.5))
     assert found["all"].y > found["middle"].y > found["below"].y
+
+
+def test_a_text_at_a_category_has_no_number_for_its_place(sandbox: Sandbox) -> None:
+    figure = figure_of(sandbox, "plt.bar(['a', 'b'], [1, 2])\nplt.text('b', 1, 'here')")
+    (text,) = (text for text in figure.texts if text.text == "here")
+    assert math.isnan(text.position[0])
+    assert text.position[1] == 1
 
 
 def test_long_data_is_cut_and_said_to_be(sandbox: Sandbox) -> None:
@@ -340,7 +348,7 @@ def a_figure() -> dict[str, Any]:
         projection="rectilinear", grid=[1, 1, 0, 1, 0, 1], position=[0, 0, 1, 1], x_limits=[0, 1], y_limits=[0, 1],
         x_scale="linear", y_scale="log", colorbar=False, legend=False, grid_lines=True, elements=[element],
     )  # fmt: skip
-    text = dict(role="title", text="t", axes=0, x=0.5, y=0.5, points=10, color="#000000")
+    text = dict(role="title", text="t", axes=0, x=0.5, y=0.5, points=10, color="#000000", position=[0.5, None])
     return dict(inches=[1, 1], size=[2, 1], axes=[axes], texts=[text], complete=True, figures=1)
 
 

@@ -243,6 +243,8 @@ def test_a_fault_of_the_sandbox_is_unscorable_after_one_more_try(outcome: Outcom
     rollout = scored(broken_task(script, outcome, 2), script)
     assert all(score.value is None and outcome.message in score.unscorable for score in rollout.scores.values())
     assert rollout.reward == 0
+    with pytest.raises(RuntimeError, match=outcome.message):  # evaluation counts such rows apart
+        metrics(broken_task(script, outcome, 2), row(), rollout)
 
 
 def test_a_row_whose_own_script_fails_is_unscorable(task: Task) -> None:

@@ -169,6 +169,22 @@ def test_benchmarks_read_their_own_forms(benchmark: str, folder: str, rows: int)
     assert len(BENCHMARKS[benchmark].load(SAMPLES / folder)) == rows
 
 
+def test_gui_odyssey_reads_the_test_episodes_of_a_split(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES / "gui-odyssey", tmp_path / "data")
+    split = tmp_path / "data" / "splits" / "random_split.json"
+    split.parent.mkdir()
+    split.write_text(json.dumps({"train": ["0001.json"], "test": ["0002.json"]}))
+    rows = BENCHMARKS["gui-odyssey"].load(split)
+    assert [row.id for row in rows] == ["0002-0", "0002-1"]
+    assert {(row.extra["episode"], row.extra["episode_steps"]) for row in rows} == {("0002-0", 2)}
+    split.write_text(json.dumps({"test": ["0003.json"]}))
+    with pytest.raises(UserError, match=r"0003\.json cannot be read"):
+        BENCHMARKS["gui-odyssey"].load(split)
+    split.write_text(json.dumps({"train": []}))
+    with pytest.raises(UserError, match="field test: must be a list of texts"):
+        BENCHMARKS["gui-odyssey"].load(split)
+
+
 def test_benchmarks_refuse_other_forms() -> None:
     with pytest.raises(UserError, match="ui-r1-test, which is not read here"):
         BENCHMARKS["androidcontrol-high"].load(SAMPLES / "ui-r1-test")

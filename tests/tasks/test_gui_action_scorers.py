@@ -1,12 +1,19 @@
 """The published scorers on hand-made steps; expected figures follow from the rules in their code."""
 
+import time
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
+from vlmrl.evaluation.statistics import wilson_interval
 from vlmrl.geometry import Box, ImageRecord, Point, Size, Unit
 from vlmrl.registry import find_task
-from vlmrl.types import Action, Unparsed
+from vlmrl.types import Action, Sample, Unparsed
 
-SCORERS = find_task("gui_action").submodule("scorers")
+FOLDER = find_task("gui_action")
+SCORERS = FOLDER.submodule("scorers")
+BENCHMARKS = {benchmark.name: benchmark for benchmark in FOLDER.submodule("benchmarks").BENCHMARKS}
 PICTURE = ImageRecord(0, Size(1080, 2400))
 FRAME = PICTURE.frame(Unit.ORIGINAL)
 NONE = Unparsed("no answer")
@@ -34,6 +41,17 @@ def key(text: str) -> Action:
 
 def step(gold: Action, answer: Action | Unparsed, *boxes: tuple[float, float, float, float]) -> object:
     return SCORERS.ScoredStep(gold, answer, PICTURE, tuple(Box(*box, FRAME) for box in boxes))
+
+
+def row(one: Any, id_: str, **extra: Any) -> tuple[Sample, Action | Unparsed]:
+    return Sample(id_, (), (PICTURE,), "", one.gold, extra={"candidates": one.candidates, **extra}), one.answer
+
+
+def figures(scorer: str, steps: Sequence[object]) -> tuple[float | None, float | None, float | None]:
+    """Type, grounding and step success; None where the scorer divides by zero."""
+    found = SCORERS.step_figures(scorer, steps)
+    type_, grounding, right = (found[name].value if name in found else None for name in ("type", "grounding", "step"))
+    return type_, grounding, right
 
 
 GOLD = click(540, 1200)
@@ -120,8 +138,7 @@ def test_qwen_lets_a_click_open_an_app() -> None:
     assert [SCORERS.qwen_type(s) for s in (icon, miss, unknown)] == [True, True, False]
     assert [SCORERS.qwen_step(s) for s in (icon, miss, unknown)] == [True, False, False]
     # the click that opened it is among the grounding hits and not among the clicks: 2 hits over 1 click
-    figures = SCORERS.ac_qwen([icon, step(GOLD, GOLD)])
-    assert (figures.type, figures.grounding, figures.step) == (1.0, 2.0, 1.0)
+    assert figures("ac_qwen", [icon, step(GOLD, GOLD)]) == (1.0, 2.0, 1.0)
 
 
 STEPS = [
@@ -137,35 +154,78 @@ STEPS = [
 
 
 def test_osatlas_figures() -> None:
-    figures = SCORERS.ac_osatlas(STEPS)
-    assert figures.type == 5 / 8
-    assert figures.grounding == 1 / 2  # of the two clicks whose type was right
-    assert figures.step == 3 / 8
+    assert figures("ac_osatlas", STEPS) == (5 / 8, 1 / 2, 3 / 8)  # grounding: of the two clicks whose type was right
 
 
 def test_qwen_figures() -> None:
-    figures = SCORERS.ac_qwen(STEPS)
-    assert (figures.type, figures.grounding, figures.step) == (5 / 8, 1 / 3, 3 / 8)
+    assert figures("ac_qwen", STEPS) == (5 / 8, 1 / 3, 3 / 8)
 
 
-def test_guir1_figures() -> None:
-    figures = SCORERS.ac_guir1(STEPS)
-    assert figures.type == 5 / 7  # wait has no hit and vanishes
-    assert figures.grounding == 1 / 3
-    assert figures.step == (1 + 1) / (3 + 2)  # the scroll has no hit and vanishes; keys and waits never count
+def test_pitfall_guir1_leaves_out_kinds_without_a_hit() -> None:
+    # type: wait vanishes; step: the scroll does, and keys and waits never count
+    assert figures("ac_guir1", STEPS) == (5 / 7, 1 / 3, (1 + 1) / (3 + 2))
 
 
-def test_guir1_never_looks_at_the_type_of_a_right_place_or_text() -> None:
+def test_pitfall_guir1_never_looks_at_the_type_of_a_right_place_or_text() -> None:
     pressed = step(GOLD, click(540, 1200, "long_press"))
     said = step(typed("Clock"), opened("Clock"))
-    figures = SCORERS.ac_guir1([pressed, said])
-    assert (figures.type, figures.grounding, figures.step) == (None, 1.0, 1.0)
+    assert figures("ac_guir1", [pressed, said]) == (None, 1.0, 1.0)
 
 
-def test_guir1_takes_no_place_for_the_corner() -> None:
-    corner = step(click(30, 30), NONE)
-    assert SCORERS.ac_guir1([corner]).grounding == 1.0
-    assert SCORERS.ac_guir1([step(GOLD, NONE)]).grounding is None
+def test_pitfall_guir1_takes_no_place_for_the_corner() -> None:
+    assert figures("ac_guir1", [step(click(30, 30), NONE)])[1] == 1.0
+    assert figures("ac_guir1", [step(GOLD, NONE)])[1] is None
+
+
+def test_pitfall_three_scorers_call_different_figures_by_one_name() -> None:
+    """The same eight answers; every figure of the benchmark carries its scorer's name."""
+    answered = [row(one, str(i)) for i, one in enumerate(STEPS)]
+    found = {name: figure.value for name, figure in BENCHMARKS["androidcontrol-low"].figures(answered).items()}
+    assert found == {
+        "ac_osatlas_type": 5 / 8, "ac_osatlas_grounding": 1 / 2, "ac_osatlas": 3 / 8,
+        "ac_guir1_type": 5 / 7, "ac_guir1_grounding": 1 / 3, "ac_guir1": 2 / 5,
+        "ac_qwen_type": 5 / 8, "ac_qwen_grounding": 1 / 3, "ac_qwen": 3 / 8,
+    }  # fmt: skip
+
+
+def test_rates_have_wilsons_interval_and_others_a_bootstrapped_one() -> None:
+    rate = SCORERS.step_figures("ac_osatlas", STEPS)["step"]
+    assert (rate.low, rate.high, rate.n) == (*wilson_interval(3, 8), 8)
+    ratio = SCORERS.step_figures("ac_guir1", STEPS * 20)["step"]
+    assert 0.3 < ratio.low < ratio.value == 0.4 < ratio.high < 0.5  # deviation of a rate of 0.4 over 100: 0.05
+    assert ratio.n == 120
+
+
+def test_ten_thousand_steps_are_scored_in_seconds() -> None:
+    answered = [row(one, str(i)) for i, one in enumerate(STEPS * 1250)]
+    start = time.perf_counter()
+    BENCHMARKS["androidcontrol-high"].figures(answered)
+    assert time.perf_counter() - start < 8
+
+
+def test_an_episode_is_a_success_if_all_its_steps_are_right() -> None:
+    right, wrong = step(GOLD, GOLD), step(GOLD, NONE)
+    episodes = {"a": ([right, right], 2), "b": ([right, wrong], 2), "c": ([right], 1), "d": ([right], 2)}
+    rows = [
+        row(one, f"{name}-{i}", episode=name, episode_steps=count)
+        for name, (steps, count) in episodes.items()
+        for i, one in enumerate(steps)
+    ]
+    success = BENCHMARKS["gui-odyssey"].figures(rows)["odyssey_sr"]
+    assert (success.value, success.n) == (2 / 3, 3)  # "d" misses a step: officially such an episode is left out
+    assert BENCHMARKS["gui-odyssey"].figures(rows[-1:]) == {}
+
+
+def test_published_figures_have_a_source_and_the_name_of_a_figure() -> None:
+    names = {
+        "androidcontrol-low": BENCHMARKS["androidcontrol-low"].figures([row(one, "a") for one in STEPS]),
+        "androidcontrol-high": BENCHMARKS["androidcontrol-high"].figures([row(one, "a") for one in STEPS]),
+        "gui-odyssey": {},
+    }
+    for name, benchmark in BENCHMARKS.items():
+        known = {*FOLDER.task_class.metrics(), *names[name]}
+        assert benchmark.metric in known
+        assert all(anchor.metric in known and anchor.source and 0 < anchor.score < 1 for anchor in benchmark.anchors)
 
 
 @pytest.mark.parametrize(
@@ -187,9 +247,6 @@ def test_guir1_f1(first: str, second: str, expected: float) -> None:
 
 @pytest.mark.parametrize("name", ["ac_osatlas", "ac_guir1", "ac_qwen"])
 def test_gold_earns_full_marks_and_no_steps_have_no_figure(name: str) -> None:
-    scorer = SCORERS.ANDROID_CONTROL_SCORERS[name]
     golds = [GOLD, typed("a"), opened("b"), scroll("up"), key("home"), Action("wait")]
-    figures = scorer([step(gold, gold) for gold in golds])
-    assert (figures.type, figures.grounding, figures.step) == (1.0, 1.0, 1.0)
-    empty = scorer([])
-    assert (empty.type, empty.grounding, empty.step) == (None, None, None)
+    assert figures(name, [step(gold, gold) for gold in golds]) == (1.0, 1.0, 1.0)
+    assert figures(name, []) == (None, None, None)

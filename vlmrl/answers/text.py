@@ -59,6 +59,22 @@ class TextAnswer(AnswerType):
 
 
 @dataclass(frozen=True)
+class ShortAnswer(TextAnswer):
+    """A word, a number or a phrase."""
+
+    def request(self, sample: Sample, convention: Convention) -> str:
+        return "Answer with a word, a number or a short phrase only"
+
+    def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
+        """Those of a text, and spaces that make an answer long, against scores that divide by its length."""
+        padded = f"~{' ' * (LONGEST - 2)}~"
+        return [
+            *super().attacks(sample, convention),
+            Attack("two characters far apart", padded, guess=True, blind=True),
+        ]
+
+
+@dataclass(frozen=True)
 class NumberAnswer(TextAnswer):
     """A number."""
 
@@ -81,4 +97,5 @@ class NumberAnswer(TextAnswer):
 
 
 TEXT = TextAnswer()
+SHORT_ANSWER = ShortAnswer()
 NUMBER_ANSWER = NumberAnswer()

@@ -1,4 +1,4 @@
-"""How far the figures of two scripts agree: ChartMimic's four low-level scores, and the data.
+"""How far the figures of two scripts agree: ChartMimic's four low-level scores, Plot2Code's text match, and the data.
 
 The four follow ChartMimic (arXiv 2406.09961, `chart2code/utils/evaluator`): each is an F1. What differs, so that every
 gold figure scores 1 against itself and no order of rows matters:
@@ -13,6 +13,7 @@ gold figure scores 1 against itself and no order of rows matters:
   named graph counts as one cell).
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ TICKS = frozenset({"xtick", "ytick", "ztick", "xoffset", "yoffset", "zoffset"})
 REACH = 0.25
 """Error at which a number earns nothing, as a share of the axis it is read from. Values read off a chart are mostly
 within a few hundredths of an axis; at a quarter of it even the order of bars is often lost."""
+NEAR = 100 * math.log(1.25)
+"""Distance from which Plot2Code's similarity of places, exp(-distance / 100), is no longer above 0.8."""
 LINES = ("line",)
 """Kinds compared as curves where x rises: how many samples a curve has cannot be seen."""
 UNORDERED = ("bars", "points")
@@ -63,6 +66,30 @@ def color_f1(answer: Figure, gold: Figure) -> float:
     for call in mine.keys() & target.keys():
         matched += _matched([[color_similarity(a, b) for b in target[call]] for a in mine[call]])
     return _f1(matched, sum(map(len, mine.values())), sum(map(len, target.values())))
+
+
+def text_match(answer: Figure, gold: Figure) -> float:
+    """Plot2Code's text match: texts that are equal and near each other, divided by those of either figure; 1 if neither
+    has any.
+
+    Equal once case and surrounding space are folded; near if the distance of their own coordinates, the answer's scaled
+    by the ratio of the figures' sides, is below 100 ln 1.25. Ticks count too. Each of gold's texts takes the first one
+    that is left. Source: plot2code/eval/text_match_score.py of TencentARC/Plot2Code (arXiv 2405.07990), which also
+    counts texts that are not shown, such as ticks beyond the axes' limits.
+    """
+    ratio = (gold.inches[0] / answer.inches[0], gold.inches[1] / answer.inches[1])
+    left = list(answer.texts)
+    matched = 0
+    for text in gold.texts:
+        x, y = text.position
+        for other in left:
+            distance = math.hypot(x - other.position[0] * ratio[0], y - other.position[1] * ratio[1])
+            if other.text.strip().lower() == text.text.strip().lower() and distance < NEAR:
+                left.remove(other)
+                matched += 1
+                break
+    either = len(answer.texts) + len(gold.texts) - matched
+    return matched / either if either else 1.0
 
 
 def low_level(answer: Figure, gold: Figure) -> float:

@@ -198,6 +198,7 @@ class _Reader:
                 "y": _number((box.y0 + box.y1) / 2 / height),
                 "points": _number(float(text.get_fontsize())),
                 "color": _color(text.get_color()),
+                "position": [_coordinate(value) for value in text.get_position()],
             }
         )
 
@@ -372,6 +373,11 @@ def _columns(points: Any, names: str) -> dict[str, Any]:
 def _number(value: float) -> float | None:
     """Seven digits are more than a picture shows; None stands for a gap."""
     return float(f"{value:.7g}") if math.isfinite(value) else None
+
+
+def _coordinate(value: Any) -> float | None:
+    """A text's own coordinate, which may also be a date or a category."""
+    return _number(float(value)) if isinstance(value, int | float | np.number) else None
 
 
 def _string(value: Any) -> str:

@@ -67,6 +67,9 @@ class Text:
     points: float
     color: str
     """As `#rrggbb`, like all colours here."""
+    position: tuple[float, float]
+    """Where the script put it, in the text's own coordinates: data, shares of its axes, pixels, or a mixture; nan where
+    they are no numbers (dates, categories)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,8 @@ def parse(value: Any, pixels: bytes, max_pixels: int) -> Figure:
         pixels=pixels,
     )
     found.end()
+    if min(figure.inches) <= 0:
+        raise InvalidResult(f"figure.inches is {figure.inches}")
     return figure
 
 
@@ -216,6 +221,7 @@ def _text(value: Any, at: str, axes: int) -> Text:
         y=found.value("y", _number),
         points=found.value("points", _finite),
         color=found.value("color", _color),
+        position=found.tuple_of("position", _number, 2),
     )
     found.end()
     if text.role not in TEXT_ROLES or (text.axes is not None and text.axes >= axes):
