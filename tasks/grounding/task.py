@@ -16,8 +16,10 @@ from vlmrl.synthetic.drawn_rows import DrawnRows
 from vlmrl.task import Split, Task, metric, reward
 from vlmrl.types import Answer, PromptMode, Rollout, Sample
 
+from . import reasonseg, refer
 from .loaders import load_rows
-from .refer import DESCRIPTION, NAME, load_refer, refs_file
+from .reasonseg import load_reasonseg, reasonseg_folders
+from .refer import load_refer, refs_file
 from .schemas import SCHEMAS, locate
 from .synthetic import Picture, draw_picture
 
@@ -39,10 +41,14 @@ class Grounding(Task):
     stage: Literal["first", "second"] = "first"
     """Phase of `staged_iou`: thresholds 0.5 and 0.75, or 0.75 and 0.9."""
     split: str = "train"
-    """Split to read of files that hold all of them, the refs(X).p of RefCOCO: train, val, test, testA or testB."""
+    """Split to read of RefCOCO's refs(X).p and of ReasonSeg, which hold all: train, val, test, testA or testB."""
 
     answer_type = BOX
-    formats: ClassVar[dict[str, str]] = {NAME: DESCRIPTION} | {schema.name: schema.description for schema in SCHEMAS}
+    formats: ClassVar[dict[str, str]] = {
+        refer.NAME: refer.DESCRIPTION,
+        reasonseg.NAME: reasonseg.DESCRIPTION,
+        **{schema.name: schema.description for schema in SCHEMAS},
+    }
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
@@ -50,8 +56,11 @@ class Grounding(Task):
 
     def load(self, path: Path) -> Sequence[Sample]:
         mode = PromptMode(self.mode)
-        refs = refs_file(path)
-        return load_rows(path, mode) if refs is None else load_refer(refs, (self.split,), mode)
+        if (refs := refs_file(path)) is not None:
+            return load_refer(refs, (self.split,), mode)
+        if reasonseg_folders(path, (self.split,)):
+            return load_reasonseg(path, (self.split,), mode)
+        return load_rows(path, mode)
 
     def synthetic(self, split: Split, rows: int, seed: int) -> Sequence[Sample]:
         return DrawnRows(split, rows, seed, draw_picture, self._row)

@@ -301,5 +301,6 @@ def test_benchmarks_declare_their_cells() -> None:
         "refcoco+": ("split",),
         "refcocog": ("split",),
         "lisa-grounding": ("split",),
+        "reasonseg-boxes": ("split", "text"),
         "mig-bench": ("task",),
     }

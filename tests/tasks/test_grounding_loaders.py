@@ -29,6 +29,12 @@ PUBLISHED = {
         "train-1": ("find man in red", (10, 20, 50, 80), 0, {"split": "train"}, RED),
         "train-2": ("find left guy", (10, 20, 50, 80), 0, {"split": "train"}, RED),
     },
+    "reasonseg/val": {
+        "val-a": ("the thing one would stop at", (20, 10, 60, 50), 0, {"split": "val", "text": "sentence"}, RED),
+    },
+    "reasonseg/test": {  # its annotation is cp1252
+        "test-a": ("find the café's blue sign", (70, 30, 110, 70), 0, {"split": "test", "text": "phrase"}, BLUE),
+    },
     "vlm-r1": {
         "refcoco_val-0": (ASKED + "man in red", (10, 20, 50, 80), 0, {"split": "val"}, RED),
         "refcoco_val-1": (ASKED + "person in blue", (70, 30, 110, 70), 0, {"split": "val"}, BLUE),
@@ -153,6 +159,8 @@ def test_modes() -> None:
         ("refcocog", "refer/refcoco", ["val-3"]),
         ("refcoco", "lmms-lab-parquet", ["testA-00000-of-00001-0-0", "testA-00000-of-00001-0-1"]),
         ("lisa-grounding", "vlm-r1", ["refcoco_val-0", "refcoco_val-1"]),
+        ("reasonseg-boxes", "reasonseg", ["val-a", "test-a"]),
+        ("reasonseg-boxes", "reasonseg/test", ["test-a"]),
         ("mig-bench", "mig-bench/MIG-Bench", ["MIG_data-0", "MIG_data-1"]),
     ],
 )
