@@ -11,6 +11,7 @@
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class EvaluationFolder:
             file = self.path / "images" / f"{name}.png"
             if not file.exists():
                 picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-                aside = file.with_suffix(".part")
+                aside = _aside(file)
                 picture.save(aside, "PNG")
                 aside.replace(file)
             names.append(name)
@@ -76,8 +77,13 @@ class EvaluationFolder:
         return self.chunks / f"{number:06d}.jsonl"
 
 
+def _aside(path: Path) -> Path:
+    """Where a file is written before it is renamed: processes that write the same one must not share it."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
 def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.writing")
+    aside = _aside(path)
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
 
