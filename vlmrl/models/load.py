@@ -1,7 +1,7 @@
 """Loads a checkpoint: model, family adapter, what is trained; and writes one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,12 @@ class Policy:
         """
         with overridden_forward([self.model.get_output_embeddings()], lambda head, hidden: hidden):
             return self.forward(**inputs).logits
+
+    def decoder_layers(self) -> Iterable[nn.Module]:
+        """The language model's layers, in order."""
+        core: Any = cast(PeftModel, self.model).get_base_model() if self.has_adapters else self.model
+        layers: Iterable[nn.Module] = core.get_decoder().layers
+        return layers
 
     def logits(self, hidden_NH: Tensor) -> Tensor:
         """The output head, in the compute precision."""
