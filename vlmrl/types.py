@@ -21,6 +21,8 @@ class LabelledBox:
 
     label: str
     box: Box
+    confidence: float | None = None
+    """From 0 to 1, where the model was asked for it."""
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,54 @@
-"""COCO val2017 and ODinW. Their official score is COCO's AP, which a score card has as `ap` among its metrics."""
+"""COCO val2017 and ODinW. Their official score is COCO's AP (`ap` on a score card); F1 at an IoU is beside it."""
 
-from vlmrl.evaluation.benchmark import Benchmark
+from functools import partial
 
+from vlmrl.evaluation.benchmark import Anchor, Benchmark
+
+from .figures import coco_estimates
 from .loaders import load_coco, load_odinw
+
+RULE = "every score 1 unless confidences are asked for: pictures by their id, boxes in the order they were written"
+VENDORS = "evaluation/ODinW-13 of QwenLM/Qwen3-VL @96588727"
+QWEN2_5, QWEN3 = "arXiv 2502.13923 (Qwen2.5-VL)", "arXiv 2511.21631 (Qwen3-VL)"
 
 BENCHMARKS = [
     Benchmark(
         name="coco-val",
-        description="80 classes on 5,000 pictures; ap is pycocotools' AP with every score 1, pictures in file order",
+        description="all objects of 80 classes in photographs",
         files="annotations/instances_val2017.json with val2017/ beside annotations/",
         load=load_coco,
         cells=("objects",),
+        scorer=f"pycocotools' COCOeval on the published annotations; {RULE}",
+        metric="ap",
+        rows=5000,
+        anchors=(
+            Anchor(
+                "Perception-R1 (Qwen2.5-VL-3B)",
+                0.319,
+                "README of linkangheng/PR1",
+                "reinforcement learning",
+                settings={"scorer": "pycocotools, every score 1, without the last picture's answer"},
+            ),
+        ),
     ),
     Benchmark(
         name="odinw",
-        description="13 sets, each with its own classes; ap is the unweighted mean of the sets' AP, every score 1",
+        description="13 sets, each with its own classes",
         files="the folder of the sets' folders (test/annotations_without_background.json), or the parquet file",
         load=load_odinw,
         cells=("set",),
+        scorer=f"{VENDORS}: pycocotools' COCOeval set by set, ap over 100 boxes per class and ap50, ap75 over 1000, "
+        f"unweighted mean of the sets; {RULE}",
+        metric="ap",
+        figures=partial(coco_estimates, max_detections=(100, 300, 1000)),
+        rows=4608,
+        anchors=(
+            Anchor("Qwen2.5-VL-3B", 0.375, QWEN2_5),
+            Anchor("Qwen2.5-VL-7B", 0.373, QWEN2_5),
+            Anchor("Qwen2.5-VL-72B", 0.431, QWEN2_5),
+            Anchor("InternVL2.5-78B", 0.317, QWEN2_5),
+            Anchor("Qwen3-VL-235B-A22B-Thinking", 0.432, QWEN3),
+            Anchor("Qwen3-VL-235B-A22B-Instruct", 0.486, QWEN3),
+        ),
     ),
 ]

@@ -10,8 +10,10 @@ from vlmrl.geometry import Size
 from vlmrl.loading.boxes import PIXEL_CORNER_AND_SIZE, SMALLEST_SIDE
 from vlmrl.loading.fields import json_text, number_list, require_keys, shown, text_field
 from vlmrl.loading.pictures import PictureFinder
+from vlmrl.rewards.coco import Target
 from vlmrl.types import PromptMode, Sample
 
+from .figures import CocoTruth
 from .rows import labelled_sample
 from .schemas import Labelled, Labels, class_names
 
@@ -53,6 +55,7 @@ def coco_samples(path: Path, mode: PromptMode, pictures: PictureFinder, prefix: 
     if unknown := set(by_image) - set(ids):
         number = by_image[next(iter(unknown))][0][0]
         raise UserError(f"{path}, annotations[{number}]: there is no image with the id {next(iter(unknown))!r}")
+    categories = {name: id_ for id_, name in names.items()}
     samples = []
     for number, (image, id_) in enumerate(zip(images, ids, strict=True)):
         where = f"{path}, images[{number}]"
@@ -71,6 +74,7 @@ def coco_samples(path: Path, mode: PromptMode, pictures: PictureFinder, prefix: 
                 mode=mode,
                 where=where,
                 tags={"set": prefix} if prefix else {},
+                coco=CocoTruth(id_, categories, _targets(by_image[id_], path)),
             )
         )
     return samples
@@ -132,20 +136,23 @@ def _key(value: Any, where: str) -> int | str:
     return value
 
 
-def _categories(value: Any, where: str) -> dict[int | str, str]:
+def _categories(value: Any, where: str) -> dict[int, str]:
     entries = _entries(value, ("id", "name"), where)
     names = class_names([entry["name"] for entry in entries], where)
-    return {_key(entry["id"], where): name for entry, name in zip(entries, names, strict=True)}
+    if odd := [entry["id"] for entry in entries if type(entry["id"]) is not int]:
+        raise UserError(f"{where}: a category's id must be a whole number, not {shown(odd[0])}")
+    return {entry["id"]: name for entry, name in zip(entries, names, strict=True)}
 
 
-def _labels(annotations: list[tuple[int, Mapping[str, Any]]], names: Mapping[int | str, str], path: Path) -> Labels:
+def _labels(annotations: list[tuple[int, Mapping[str, Any]]], names: Mapping[int, str], path: Path) -> Labels:
     objects: list[Labelled] = []
     ignored: list[Labelled] = []
     for number, annotation in annotations:
         where = f"{path}, annotations[{number}]"
-        name = names.get(_key(annotation["category_id"], f"{where}, field category_id"))
+        category = annotation["category_id"]
+        name = names.get(category) if type(category) is int else None
         if name is None:
-            raise UserError(f"{where}, field category_id: there is no category {annotation['category_id']!r}")
+            raise UserError(f"{where}, field category_id: there is no category {shown(category)}")
         numbers = number_list(annotation["bbox"], 4, f"{where}, field bbox")
         if annotation.get("iscrowd", 0) not in (0, 1):
             raise UserError(f"{where}, field iscrowd: must be 0 or 1, not {shown(annotation['iscrowd'])}")
@@ -153,6 +160,17 @@ def _labels(annotations: list[tuple[int, Mapping[str, Any]]], names: Mapping[int
             continue
         (ignored if annotation.get("iscrowd", 0) else objects).append(Labelled(name, numbers, f"{where}, field bbox"))
     return Labels(tuple(names.values()), tuple(objects), tuple(ignored))
+
+
+def _targets(annotations: list[tuple[int, Mapping[str, Any]]], path: Path) -> tuple[Target, ...]:
+    """The same annotations as pycocotools reads them."""
+    targets = []
+    for number, annotation in annotations:
+        x, y, width, height = number_list(annotation["bbox"], 4, f"{path}, annotations[{number}], field bbox")
+        (area,) = number_list([annotation.get("area", width * height)], 1, f"{path}, annotations[{number}], field area")
+        crowd = bool(annotation.get("iscrowd", 0))
+        targets.append(Target(annotation["category_id"], (x, y, width, height), area, crowd))
+    return tuple(targets)
 
 
 def _require_size(image: Mapping[str, Any], size: Size, where: str) -> None:

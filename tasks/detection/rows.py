@@ -9,6 +9,7 @@ from vlmrl.geometry import ImageRecord, Size
 from vlmrl.loading.boxes import BoxForm, target_box
 from vlmrl.types import Boxes, LabelledBox, PromptMode, Sample
 
+from .figures import CocoTruth
 from .schemas import Labelled, Labels
 
 COUNTS = ((0, "0"), (1, "1"), (5, "2-5"), (15, "6-15"))
@@ -37,8 +38,9 @@ def labelled_sample(
     mode: PromptMode,
     where: str,
     tags: Mapping[str, str],
+    coco: CocoTruth | None = None,
 ) -> Sample:
-    """The row of a picture. `extra` holds the asked `classes` and the `ignored` regions.
+    """The row of a picture. `extra` holds the asked `classes`, the `ignored` regions, and what a COCO file says.
 
     Raises UserError for a label that is not asked for, a box that does not fit the picture, and too many boxes.
     """
@@ -66,5 +68,5 @@ def labelled_sample(
         gold=gold,
         mode=mode,
         tags={"objects": count_tag(len(gold.items)), **tags},
-        extra={"classes": labels.classes, "ignored": typed(labels.ignored)},
+        extra={"classes": labels.classes, "ignored": typed(labels.ignored)} | ({"coco": coco} if coco else {}),
     )

@@ -1,14 +1,13 @@
 """Detection: find all objects of the asked classes."""
 
 import random
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from vlmrl.answers.boxes import BOXES
-from vlmrl.evaluation.statistics import Estimate, bootstrap_estimates
+from vlmrl.evaluation.statistics import Estimate
 from vlmrl.geometry import Box, ImageRecord, Size, Unit
 from vlmrl.rewards import average_precision as precision
 from vlmrl.rewards import matching
@@ -17,6 +16,7 @@ from vlmrl.task import ScoredRow, Split, Task, metric, reward
 from vlmrl.types import Answer, Boxes, LabelledBox, PromptMode, Rollout, Sample
 
 from .coco import DESCRIPTION, NAME
+from .figures import coco_estimates, gold_boxes, ignored_boxes
 from .loaders import load_rows
 from .rows import count_tag
 from .schemas import SCHEMAS
@@ -59,12 +59,12 @@ class Detection(Task):
 
     def scattered(self, sample: Sample, rng: random.Random) -> Answer:
         """An imprecise answer near gold, for the embedded model's last warm-up stage."""
-        return Boxes(tuple(LabelledBox(item.label, _moved(item.box, rng)) for item in _gold(sample).items))
+        return Boxes(tuple(LabelledBox(item.label, _moved(item.box, rng)) for item in gold_boxes(sample).items))
 
     @reward(weight=1.0)
     def matched_iou(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """Sum of the IoU of one-to-one pairs over the larger number of boxes, class by class."""
-        return matching.matched_iou(answer, _gold(sample), _ignored(sample))
+        return matching.matched_iou(answer, gold_boxes(sample), ignored_boxes(sample))
 
     @reward(weight=0.1)
     def format(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
@@ -74,84 +74,62 @@ class Detection(Task):
     @reward(weight=0.0)
     def f1(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """F1 of the boxes at IoU 0.5."""
-        return matching.f1(answer, _gold(sample), _ignored(sample))
+        return matching.f1(answer, gold_boxes(sample), ignored_boxes(sample))
 
     @reward(weight=0.0)
     def matched_iou_above_half(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """`matched_iou` of pairs with an IoU above 0.5 (Visual-RFT)."""
-        return matching.matched_iou(answer, _gold(sample), _ignored(sample), minimum=matching.HIT_IOU)
+        return matching.matched_iou(answer, gold_boxes(sample), ignored_boxes(sample), minimum=matching.HIT_IOU)
 
     @reward(weight=0.0)
     def location_and_class(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """IoU of one-to-one pairs, half of it where the label is wrong (after Perception-R1)."""
-        return matching.location_and_class(answer, _gold(sample), _ignored(sample))
+        return matching.location_and_class(answer, gold_boxes(sample), ignored_boxes(sample))
 
     @reward(weight=0.0)
     def hits_and_corners(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """IoU above 0.5 and close corners, half each, of one-to-one pairs (VisionReasoner)."""
-        return matching.hits_and_corners(answer, _gold(sample), _ignored(sample))
+        return matching.hits_and_corners(answer, gold_boxes(sample), ignored_boxes(sample))
 
     @reward(weight=0.0)
     def coco_ap(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """COCO AP of the picture; boxes after the good ones are free, so prefer `od_length`."""
-        return precision.average_precision(answer, _gold(sample), _ignored(sample))
+        return precision.average_precision(answer, gold_boxes(sample), ignored_boxes(sample))
 
     @reward(weight=0.0)
     def voc_ap(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """PASCAL VOC AP of the picture; boxes after the good ones are free."""
-        return precision.voc_average_precision(answer, _gold(sample), _ignored(sample))
+        return precision.voc_average_precision(answer, gold_boxes(sample), ignored_boxes(sample))
 
     @reward(weight=0.0)
     def od_length(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """COCO AP of the picture times gold boxes over predictions, where there are too many (VLM-R1)."""
-        return precision.od_length(answer, _gold(sample), _ignored(sample))
+        return precision.od_length(answer, gold_boxes(sample), ignored_boxes(sample))
 
     @metric
     def f1_50(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """F1 of the boxes at IoU 0.5, labels included."""
-        return matching.f1(answer, _gold(sample), _ignored(sample))
+        return matching.f1(answer, gold_boxes(sample), ignored_boxes(sample))
+
+    @metric
+    def f1_95(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """F1 of the boxes at IoU 0.95."""
+        return matching.f1(answer, gold_boxes(sample), ignored_boxes(sample), 0.95)
+
+    @metric
+    def f1_mean(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
+        """Mean F1 over the IoU thresholds 0.50, 0.55, ..., 0.95."""
+        gold, ignored = gold_boxes(sample), ignored_boxes(sample)
+        return sum(matching.f1(answer, gold, ignored, step / 100) for step in range(50, 100, 5)) / 10
 
     @metric
     def mean_iou(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """The reward `matched_iou`."""
-        return matching.matched_iou(answer, _gold(sample), _ignored(sample))
+        return matching.matched_iou(answer, gold_boxes(sample), ignored_boxes(sample))
 
     def corpus_metrics(self, rows: Sequence[ScoredRow]) -> Mapping[str, Estimate]:
-        """COCO's figures by pycocotools, every score 1 and boxes in the order they were written (`ScoreRule.ONES`).
-
-        An unparsed answer has no boxes. Rows with a tag `set` are evaluated set by set, with the unweighted mean over
-        the sets. Empty if no row has a gold box.
-        """
-        return bootstrap_estimates(_coco_figures, rows, resamples=50)
-
-
-def _coco_figures(rows: Sequence[ScoredRow]) -> dict[str, float]:
-    sets: dict[str, list[precision.Detections]] = defaultdict(list)
-    for sample, answer in rows:
-        predicted = answer if isinstance(answer, Boxes) else matching.NO_BOXES
-        sets[sample.tags.get("set", "")].append(precision.Detections(predicted, _gold(sample), _ignored(sample)))
-    found = [
-        precision.coco_figures(pictures, precision.ScoreRule.ONES)
-        for pictures in sets.values()
-        if any(picture.gold.items for picture in pictures)
-    ]
-    if not found:
-        return {}
-    names = ("ap", "ap50", "ap75", "ar100")
-    return {name: sum(getattr(figures, name) for figures in found) / len(found) for name in names}
-
-
-def _gold(sample: Sample) -> Boxes:
-    if not isinstance(sample.gold, Boxes):
-        raise TypeError(f"row {sample.id}: the target of detection is a list of boxes, not {sample.gold}")
-    return sample.gold
-
-
-def _ignored(sample: Sample) -> Boxes:
-    ignored = sample.extra.get("ignored", matching.NO_BOXES)
-    if not isinstance(ignored, Boxes):
-        raise TypeError(f"row {sample.id}: ignored regions are a list of boxes, not {ignored}")
-    return ignored
+        """COCO's twelve figures, see `figures.coco_estimates`."""
+        return coco_estimates(rows)
 
 
 def _moved(box: Box, rng: random.Random) -> Box:

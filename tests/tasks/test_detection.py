@@ -86,7 +86,7 @@ def test_the_gold_answer_earns_full_marks(convention: str, mode: PromptMode, gol
 def test_the_declared_weights() -> None:
     declared = {name: spec.weight for name, spec in detection().rewards().items()}
     assert {name: weight for name, weight in declared.items() if weight} == {"matched_iou": 1.0, "format": 0.1}
-    assert detection().metrics() == ["f1_50", "mean_iou"]
+    assert detection().metrics() == ["f1_50", "f1_95", "f1_mean", "mean_iou"]
 
 
 def test_components_of_an_answer() -> None:
@@ -138,7 +138,7 @@ def test_what_is_no_answer_earns_nothing(text: str) -> None:
     assert isinstance(attack.answer, Unparsed)
     assert attack.reward == 0
     assert set(values(attack).values()) == {0}
-    assert metrics(attack) == {"f1_50": 0, "mean_iou": 0}
+    assert metrics(attack) == {"f1_50": 0, "f1_95": 0, "f1_mean": 0, "mean_iou": 0}
 
 
 def test_boxes_in_another_frame_are_unparsed_or_miss() -> None:
@@ -277,7 +277,10 @@ def figures_of(rows: Sequence[ScoredRow]) -> dict[str, float]:
 def test_figures_over_all_rows() -> None:
     nothing = boxes()
     right = [(row(), GOLD), (row(nothing), nothing)]
-    assert figures_of(right) == pytest.approx({"ap": 1, "ap50": 1, "ap75": 1, "ar100": 1})
+    known = ("ap", "ap50", "ap75", "ap_large", "ar10", "ar100", "ar_large")
+    assert {name: figures_of(right)[name] for name in known} == pytest.approx(dict.fromkeys(known, 1))
+    assert "ap_small" not in figures_of(right)  # there is no small object
+    assert figures_of(right)["ar1"] == pytest.approx((1 / 2 + 1) / 2)  # one of two cats, the dog
     half = figures_of([(row(), Boxes(GOLD.items[:2])), (row(), Unparsed("truncated"))])
     # cats: 2 of 4; dogs: 0 of 2
     assert half["ap"] == pytest.approx((51 / 101 + 0) / 2)
@@ -296,3 +299,10 @@ def test_sets_are_averaged_unweighted() -> None:
 def test_benchmarks_declare_their_cells() -> None:
     found = {b.name: b.cells for b in find_task("detection").submodule("benchmarks").BENCHMARKS}
     assert found == {"coco-val": ("objects",), "odinw": ("set",)}
+
+
+def test_f1_at_the_thresholds_of_iou() -> None:
+    """The dog's IoU of 0.8 reaches 0.50 to 0.80; each miss is one box and one object of three."""
+    answer = metrics(scored(written(CAT, OTHER_CAT, ("dog", 300, 600, 460, 900))))
+    assert (answer["f1_50"], answer["f1_95"]) == (1, pytest.approx(4 / 6))
+    assert answer["f1_mean"] == pytest.approx((7 * 1 + 3 * 4 / 6) / 10)

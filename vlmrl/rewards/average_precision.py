@@ -1,85 +1,18 @@
-"""Average precision of box lists without scores: COCO's by pycocotools, PASCAL VOC's, and VLM-R1's odLength.
+"""Average precision of one picture's box list: COCO's by pycocotools, PASCAL VOC's, and VLM-R1's odLength.
 
-Models write no scores, so a rule must rank their boxes, and it is named with every figure (`ScoreRule`). Within one
-picture both rules rank a model's boxes in the order in which it wrote them, because COCOeval's sort is stable; the
-precisions here therefore depend on that order, unlike the rewards of `vlmrl.rewards.matching`.
-
-Boxes are in original pixels of their picture. pycocotools is part of `vlmrl[detection]`.
+Both depend on the order in which a model writes its boxes (`vlmrl.rewards.coco` says why), unlike the rewards of
+`vlmrl.rewards.matching`. Boxes are in original pixels of their picture.
 """
 
 import contextlib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-from vlmrl.geometry import Box, Unit
+from vlmrl.rewards.coco import AREAS, MAX_DETECTIONS, Picture, coco_evaluation, targets_of
 from vlmrl.rewards.matching import HIT_IOU, NO_BOXES, counted_predictions, iou_matrix
 from vlmrl.types import Boxes
-
-MAX_DETECTIONS = 100
-"""Boxes per picture and class that COCO's official figures look at; further ones are left out."""
-
-
-class ScoreRule(Enum):
-    """How boxes without scores are ranked among all pictures."""
-
-    ONES = "ones"
-    """Every score is 1: pictures in their order, boxes in the order they were written. Perception-R1, VLM-R1 and the
-    Qwen team's ODinW evaluation do this."""
-    ORDER = "order"
-    """Score 1 / (1 + rank in its answer): every picture's first box ranks above every picture's second one."""
-
-
-@dataclass(frozen=True)
-class Detections:
-    """One picture's predicted and gold boxes."""
-
-    predicted: Boxes
-    gold: Boxes
-    ignored: Boxes = NO_BOXES
-    """COCO's crowd regions."""
-
-
-@dataclass(frozen=True)
-class CocoFigures:
-    """COCO's figures over a set of pictures: means over the classes that have a gold box."""
-
-    ap: float
-    """Mean over the IoU thresholds 0.50, 0.55, ..., 0.95."""
-    ap50: float
-    ap75: float
-    ar100: float
-    """Recall with at most 100 boxes per picture and class, mean over the thresholds."""
-    per_class: dict[str, float]
-    """AP of every class with a gold box."""
-
-
-def coco_figures(pictures: Sequence[Detections], rule: ScoreRule) -> CocoFigures:
-    """COCOeval's AP over `pictures`. Raises ValueError if there is no gold box in any of them: AP is undefined then.
-
-    A predicted label that is no class of any gold box is in no class's precision, as in COCOeval.
-    """
-    labels = sorted({item.label for picture in pictures for item in picture.gold.items})
-    if not labels:
-        raise ValueError("average precision needs a gold box in at least one picture")
-    evaluation = _evaluated(pictures, labels, rule)
-    precision, recall = evaluation.eval["precision"][..., 0, 0], evaluation.eval["recall"][..., 0, 0]
-    thresholds = evaluation.params.iouThrs
-    per_class = {label: float(precision[:, :, k].mean()) for k, label in enumerate(labels)}
-    return CocoFigures(
-        ap=float(precision.mean()),
-        ap50=float(precision[np.isclose(thresholds, 0.5)].mean()),
-        ap75=float(precision[np.isclose(thresholds, 0.75)].mean()),
-        ar100=float(recall.mean()),
-        per_class=per_class,
-    )
 
 
 @lru_cache(maxsize=256)
@@ -96,8 +29,13 @@ def average_precision(predicted: Boxes, gold: Boxes, ignored: Boxes = NO_BOXES) 
         return 1.0
     if not present:
         return 0.0
-    figures = coco_figures([Detections(predicted, gold, ignored)], ScoreRule.ONES)
-    return min(sum(figures.per_class.values()) / len(classes), 1.0)
+    categories = {label: k for k, label in enumerate(sorted(present), start=1)}
+    picture = Picture(predicted, targets_of(gold, ignored, categories))
+    evaluation = coco_evaluation([picture], categories, {"all": AREAS["all"]}, MAX_DETECTIONS[-1:])
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+    per_class = evaluation.eval["precision"][..., 0, 0].mean(axis=(0, 1))
+    return min(float(per_class.sum()) / len(classes), 1.0)
 
 
 def od_length(predicted: Boxes, gold: Boxes, ignored: Boxes = NO_BOXES) -> float:
@@ -146,51 +84,3 @@ def _voc_precision(ious: np.ndarray, threshold: float) -> float:
     precision = right.cumsum() / np.arange(1, len(ious) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float((envelope * right).sum() / ious.shape[1])
-
-
-def _evaluated(pictures: Sequence[Detections], labels: Sequence[str], rule: ScoreRule) -> Any:
-    """COCOeval over all pictures, accumulated, for one area range and one limit of detections."""
-    category = {label: k + 1 for k, label in enumerate(labels)}
-    gold: list[dict[str, Any]] = []
-    predicted: list[dict[str, Any]] = []
-    for image, picture in enumerate(pictures, start=1):
-        for crowd, boxes in ((0, picture.gold), (1, picture.ignored)):
-            gold += [
-                _annotation(item.box, image, category[item.label]) | {"iscrowd": crowd}
-                for item in boxes.items
-                if item.label in category
-            ]
-        for rank, item in enumerate(picture.predicted.items):
-            if item.label in category:
-                score = 1.0 if rule is ScoreRule.ONES else 1.0 / (1 + rank)
-                predicted.append(_annotation(item.box, image, category[item.label]) | {"iscrowd": 0, "score": score})
-    images = [{"id": image} for image in range(1, len(pictures) + 1)]
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress by print
-        evaluation = COCOeval(_coco(images, category, gold), _coco(images, category, predicted), "bbox")
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluation.params.maxDets = [MAX_DETECTIONS]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return evaluation
-
-
-def _annotation(box: Box, image: int, category: int) -> dict[str, Any]:
-    if box.frame.unit is not Unit.ORIGINAL:
-        raise ValueError(f"average precision needs boxes in original pixels, not in {box.frame}")
-    return {
-        "image_id": image,
-        "category_id": category,
-        "bbox": [box.x1, box.y1, box.width, box.height],
-        "area": box.area,
-    }
-
-
-def _coco(images: list[dict[str, Any]], category: dict[str, int], annotations: list[dict[str, Any]]) -> COCO:
-    coco = COCO()
-    coco.dataset = {
-        "images": images,
-        "categories": [{"id": id_, "name": name} for name, id_ in category.items()],
-        "annotations": [{"id": i, **annotation} for i, annotation in enumerate(annotations, start=1)],
-    }
-    coco.createIndex()
-    return coco
