@@ -14,9 +14,9 @@ from .schemas import CAPTIONS, CHARADES, QVHIGHLIGHTS, TVGBENCH
 
 AS_PUBLISHED = Reading(misfits=Misfits.KEPT)
 
-QWEN2_5 = "README of Qwen2.5-VL and arXiv 2502.13923"
+QWEN2_5 = "README of QwenLM/Qwen2.5-VL and arXiv 2502.13923"
 QWEN3 = "arXiv 2511.21631"
-TIME_R1 = "README of Time-R1"
+TIME_R1 = "README of xiaomi-research/time-r1"
 STRICT = {"threshold": "IoU > t"}
 ZERO_SHOT = "GRPO on Time-R1's 2,500 rows"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlmrl.errors import UserError
-from vlmrl.loading.fields import number_list, shown, text_field
+from vlmrl.loading.fields import id_field, number_list, shown, text_field
 from vlmrl.loading.schemas import Schema
 from vlmrl.types import Row
 
@@ -46,6 +46,8 @@ class Entry:
     """Length of the clip, where the row states it."""
     is_picture: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    id: str | None = None
+    """The row's own id, where its data set gives one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,7 @@ def _qvhighlights(row: Row, where: str) -> Entry:
         spans=_spans(row["relevant_windows"], f"{where}, field relevant_windows"),
         kind="spans",
         seconds=_length(row, where),
+        id=id_field(row, "qid", where),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from vlmrl.errors import UserError
-from vlmrl.loading.fields import shown, tags_field, text_field
+from vlmrl.loading.fields import id_field, shown, tags_field, text_field
 from vlmrl.loading.schemas import Schema
 from vlmrl.types import Row
 
@@ -60,16 +60,13 @@ def _chartqa_json(row: Row, where: str) -> Entry:
 
 
 def _docvqa(row: Row, where: str) -> Entry:
-    number = row["questionId"]
-    if not isinstance(number, int | str) or isinstance(number, bool) or number == "":
-        raise UserError(f"{where}, field questionId: must be a number or a text, not {shown(number)}")
     if row.get("answers") is None:
         raise UserError(
             f"{where}: has no answers; those of the test split are kept by the challenge's server, so take the "
             "validation split"
         )
     accepted = _answers(row["answers"], f"{where}, field answers")
-    return Entry(text_field(row, "question", where), accepted, "anls", id=str(number))
+    return Entry(text_field(row, "question", where), accepted, "anls", id=id_field(row, "questionId", where))
 
 
 def _simple(row: Row, where: str) -> Entry:

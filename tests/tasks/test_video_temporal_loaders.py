@@ -35,7 +35,7 @@ def times(sample: Sample) -> list[tuple[float, float]]:
 PUBLISHED = {
     "charades-txt": {"charades_sta_test-0": ([(2, 5)], 8), "charades_sta_test-1": ([(4, 8.9)], 8)},
     "captions": {"val_2-0": ([(3, 9)], 12), "val_2-1": ([(2, 5)], 8), "val_2-2": ([(4, 8)], 8)},
-    "qvhighlights": {"highlight_val_release-0": ([(2, 4), (8, 10)], 12)},
+    "qvhighlights": {"1": ([(2, 4), (8, 10)], 12)},
     "time-r1": {"train-0": ([(2, 5)], 8), "train-1": ([(1, 7)], 8)},
 }
 
