@@ -10,7 +10,7 @@ from vlmrl.evaluation.benchmark import Anchor, Benchmark
 
 from .loaders import Misfits, Reading, load_rows
 from .qvhighlights import moment_retrieval
-from .schemas import CAPTIONS, CHARADES, QVHIGHLIGHTS, TVGBENCH
+from .schemas import CAPTIONS, CHARADES, CHARADES_HUB, QVHIGHLIGHTS, TVGBENCH
 
 AS_PUBLISHED = Reading(misfits=Misfits.KEPT)
 
@@ -33,8 +33,9 @@ BENCHMARKS = [
     Benchmark(
         name="charades-sta",
         description="sentences about indoor videos of half a minute; R1@0.3, 0.5, 0.7 and mIoU",
-        files="charades_sta_test.txt, or the test.json with durations, with the videos in videos/ or Charades_v1*/",
-        load=partial(load_rows, reading=AS_PUBLISHED, schemas=(CHARADES, CAPTIONS)),
+        files="charades_sta_test.txt, the test.json with durations, or the parquet of lmms-lab/charades_sta, with the "
+        "videos in videos/ or Charades_v1*/",
+        load=partial(load_rows, reading=AS_PUBLISHED, schemas=(CHARADES, CHARADES_HUB, CAPTIONS)),
         cells=(),
         scorer="R1@0.5, IoU >= 0.5, of every query, repeated ones too (TALL, VideoChat-R1)",
         metric="correct",

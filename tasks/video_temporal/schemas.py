@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlmrl.errors import UserError
-from vlmrl.loading.fields import id_field, number_list, shown, text_field
+from vlmrl.loading.fields import id_field, json_text, number_list, shown, text_field
 from vlmrl.loading.schemas import Schema
 from vlmrl.types import Row
 
@@ -88,6 +88,12 @@ def _moment(row: Row, where: str) -> Entry:
         spans=(_times(row["timestamp"], f"{where}, field timestamp"),),
         seconds=_length(row, where) if "duration" in row else None,
     )
+
+
+def _charades_hub(row: Row, where: str) -> Entry:
+    place = f"{where}, field timestamp"
+    times = json_text(row["timestamp"], place) if isinstance(row["timestamp"], str) else row["timestamp"]
+    return Entry(text_field(row, "video", where), _sentence(row, "caption", where), (_times(times, place),))
 
 
 def _time_r1(row: Row, where: str) -> Entry:
@@ -196,6 +202,13 @@ CHARADES = VideoSchema(
     required=frozenset({"video", "timestamp", "sentence"}),
     entry=_moment,
 )
+CHARADES_HUB = VideoSchema(
+    name="charades-hub",
+    description="lmms-lab/charades_sta: a span in seconds, as a list or as its text",
+    containers=ROWS,
+    required=frozenset({"video", "caption", "timestamp"}),
+    entry=_charades_hub,
+)
 CAPTIONS = VideoSchema(
     name="captions",
     description="ActivityNet Captions, and Charades-STA in that form: {video: {duration, timestamps, sentences}}",
@@ -244,4 +257,4 @@ SIMPLE = VideoSchema(
     optional=frozenset({"span", "spans", "answer", "options", "kind", "start", "end", "id", "mode", "tags"}),
     entry=_simple,
 )
-SCHEMAS = (CHARADES, CAPTIONS, QVHIGHLIGHTS, TIME_R1, TVGBENCH, VIDEO_R1, SIMPLE)
+SCHEMAS = (CHARADES, CHARADES_HUB, CAPTIONS, QVHIGHLIGHTS, TIME_R1, TVGBENCH, VIDEO_R1, SIMPLE)
