@@ -17,12 +17,12 @@ WORKERS = 2
 
 def load_chartmimic(path: Path) -> list[Sample]:
     """ChartMimic's folders hold TYPE_NUMBER.py; the type becomes a tag."""
-    rows = load_rows(path, Studio(WORKERS))
+    rows = load_rows(path, Studio(WORKERS), keep_failing=True)
     return [replace(row, tags={"type": row.id.rpartition("_")[0] or row.id}) for row in rows]
 
 
 def load_plot2code(path: Path) -> list[Sample]:
-    return load_rows(path, Studio(WORKERS))
+    return load_rows(path, Studio(WORKERS), keep_failing=True)
 
 
 BENCHMARKS = [

@@ -2,6 +2,7 @@
 
 import ast
 import io
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from vlmrl.sandbox import Figure
 from vlmrl.types import Code, PromptMode, Row, Sample
 
 from .drawing import Studio, problem_of
+
+logger = logging.getLogger(__name__)
 
 FORMATS: Mapping[str, str] = {
     "scripts": "a folder of NAME.py, each with its picture NAME.png beside it or none (ChartMimic's folders)",
@@ -46,18 +49,21 @@ class Pair:
     """Without records where there is no picture yet."""
 
 
-def load_rows(path: Path, studio: Studio, mode: PromptMode = PromptMode.DIRECT) -> list[Sample]:
+def load_rows(
+    path: Path, studio: Studio, mode: PromptMode = PromptMode.DIRECT, keep_failing: bool = False
+) -> list[Sample]:
     """The rows at `path`, in one of `FORMATS`; `mode` is for rows that state none.
 
     Every script is run in the sandbox: its figure's size completes the question, and the figure is the picture
-    where there is none.
-    Raises UserError naming all rows (up to `SHOWN`) whose script does not draw exactly one chart, and the file, row and
-    field of anything else that is wrong.
+    where there is none. With `keep_failing`, rows that bring a picture stay if their script does not draw exactly one
+    chart, so that a benchmark keeps its number of rows where a library is missing; nothing can be scored on them.
+    Raises UserError naming all rows (up to `SHOWN`) whose script does not draw exactly one chart otherwise, or if none
+    does, and the file, row and field of anything else that is wrong.
     """
     scripts = sorted(path.glob("*.py")) if path.is_dir() else []
     pairs = [_from_script(script, mode) for script in scripts] or list(_from_files(path, mode))
     require_unique_ids(path, (pair.sample.id for pair in pairs))
-    return _drawn(pairs, studio, path)
+    return _drawn(pairs, studio, path, keep_failing)
 
 
 def _from_script(script: Path, mode: PromptMode) -> Pair:
@@ -113,7 +119,7 @@ def _sample(
     return Sample(id_, images, records, question, Code(source), mode, tags)
 
 
-def _drawn(pairs: Sequence[Pair], studio: Studio, path: Path) -> list[Sample]:
+def _drawn(pairs: Sequence[Pair], studio: Studio, path: Path, keep_failing: bool) -> list[Sample]:
     """The rows with what only their figures tell."""
     samples: list[Sample] = []
     failed: list[str] = []
@@ -124,20 +130,15 @@ def _drawn(pairs: Sequence[Pair], studio: Studio, path: Path) -> list[Sample]:
         for pair, outcome in zip(chunk, studio.draw(sources), strict=True):
             if (problem := problem_of(outcome)) or outcome.figure is None:
                 failed.append(f"{pair.where}: {problem}")
+                samples.append(pair.sample)
             else:
                 samples.append(_completed(pair.sample, outcome.figure))
     if failed:
-        more = [f"... and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []
-        raise UserError(
-            "\n  ".join(
-                [
-                    f"data {path}: {len(failed)} of {len(pairs)} scripts do not draw exactly one chart in the sandbox; "
-                    "correct or remove them:",
-                    *failed[:SHOWN],
-                    *more,
-                ]
-            )
-        )
+        problem = f"data {path}: {len(failed)} of {len(pairs)} scripts do not draw exactly one chart in the sandbox"
+        shown_ = [*failed[:SHOWN], *([f"... and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else [])]
+        if not keep_failing or len(failed) == len(pairs) or not all(sample.images for sample in samples):
+            raise UserError("\n  ".join([f"{problem}; correct or remove them:", *shown_]))
+        logger.warning("\n  ".join([f"{problem}; these rows cannot be scored and count 0:", *shown_]))
     return samples
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from vlmrl.errors import UserError
 from vlmrl.geometry import ImageRecord, Unit
-from vlmrl.loading.fields import require_keys, shown, text_field
+from vlmrl.loading.fields import id_field, require_keys, shown, text_field
 from vlmrl.loading.pictures import PictureFinder
 from vlmrl.loading.row_files import RowFile
 from vlmrl.types import Action, Sample
@@ -30,13 +30,11 @@ def episode_samples(file: RowFile, shown_: Shown, pictures: PictureFinder) -> It
     for index, row in enumerate(file.rows):
         where = file.where(index)
         goal, steps = text_field(row, "goal", where), row["steps"]
+        name = f"{file.path.stem}-{id_field(row, 'episode_id', where)}"
         if not isinstance(steps, list) or not steps:
             raise UserError(f"{where}, field steps: must be a list of steps, not {shown(steps)}")
         yield from episode(
-            [
-                _step(file, step, f"{file.path.stem}-{row['episode_id']}-{i}", f"{where}, step {i}", goal, pictures)
-                for i, step in enumerate(steps)
-            ],
+            [_step(file, step, f"{name}-{i}", f"{where}, step {i}", goal, pictures) for i, step in enumerate(steps)],
             shown_,
             pictures,
         )

@@ -18,8 +18,8 @@ from .steps import Shown
 ALL_EARLIER = 1000
 """Benchmarks name every earlier action; no episode is this long."""
 
-QWEN = "README of Qwen2.5-VL"
-UI_TARS = "README_v1 of UI-TARS"
+QWEN = "README of QwenLM/Qwen2.5-VL"
+UI_TARS = "README_v1 of bytedance/UI-TARS"
 HICON = "table of HiconAgent's paper, quoting GUI-R1"
 REPRODUCTION = "published values as a public reproduction log quotes them"
 NOT_STATED = {"scorer": "not stated"}

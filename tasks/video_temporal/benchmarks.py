@@ -10,13 +10,13 @@ from vlmrl.evaluation.benchmark import Anchor, Benchmark
 
 from .loaders import Misfits, Reading, load_rows
 from .qvhighlights import moment_retrieval
-from .schemas import CAPTIONS, CHARADES, QVHIGHLIGHTS, TVGBENCH
+from .schemas import CAPTIONS, CHARADES, CHARADES_HUB, QVHIGHLIGHTS, TVGBENCH
 
 AS_PUBLISHED = Reading(misfits=Misfits.KEPT)
 
-QWEN2_5 = "README of Qwen2.5-VL and arXiv 2502.13923"
+QWEN2_5 = "README of QwenLM/Qwen2.5-VL and arXiv 2502.13923"
 QWEN3 = "arXiv 2511.21631"
-TIME_R1 = "README of Time-R1"
+TIME_R1 = "README of xiaomi-research/time-r1"
 STRICT = {"threshold": "IoU > t"}
 ZERO_SHOT = "GRPO on Time-R1's 2,500 rows"
 
@@ -33,8 +33,9 @@ BENCHMARKS = [
     Benchmark(
         name="charades-sta",
         description="sentences about indoor videos of half a minute; R1@0.3, 0.5, 0.7 and mIoU",
-        files="charades_sta_test.txt, or the test.json with durations, with the videos in videos/ or Charades_v1*/",
-        load=partial(load_rows, reading=AS_PUBLISHED, schemas=(CHARADES, CAPTIONS)),
+        files="charades_sta_test.txt, the test.json with durations, or the parquet of lmms-lab/charades_sta, with the "
+        "videos in videos/ or Charades_v1*/",
+        load=partial(load_rows, reading=AS_PUBLISHED, schemas=(CHARADES, CHARADES_HUB, CAPTIONS)),
         cells=(),
         scorer="R1@0.5, IoU >= 0.5, of every query, repeated ones too (TALL, VideoChat-R1)",
         metric="correct",

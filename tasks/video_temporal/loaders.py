@@ -96,7 +96,7 @@ class _Loader:
         row, where = file.rows[index], file.where(index)
         entry = schema.entry(row, where)
         own = schema is SIMPLE
-        id_ = text_field(row, "id", where) if own and "id" in row else f"{file.path.stem}-{index}"
+        id_ = text_field(row, "id", where) if own and "id" in row else entry.id or f"{file.path.stem}-{index}"
         mode = prompt_mode(row["mode"], f"{where}, field mode") if own and "mode" in row else self.reading.mode
         tags = {"kind": entry.kind, **entry.tags, **(tags_field(row, where) if own else {})}
         question = "\n".join([entry.question, listed_options(entry.options)]) if entry.options else entry.question

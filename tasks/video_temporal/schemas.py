@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlmrl.errors import UserError
-from vlmrl.loading.fields import number_list, shown, text_field
+from vlmrl.loading.fields import id_field, json_text, number_list, shown, text_field
 from vlmrl.loading.schemas import Schema
 from vlmrl.types import Row
 
@@ -46,6 +46,8 @@ class Entry:
     """Length of the clip, where the row states it."""
     is_picture: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    id: str | None = None
+    """The row's own id, where its data set gives one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,12 @@ def _moment(row: Row, where: str) -> Entry:
     )
 
 
+def _charades_hub(row: Row, where: str) -> Entry:
+    place = f"{where}, field timestamp"
+    times = json_text(row["timestamp"], place) if isinstance(row["timestamp"], str) else row["timestamp"]
+    return Entry(text_field(row, "video", where), _sentence(row, "caption", where), (_times(times, place),))
+
+
 def _time_r1(row: Row, where: str) -> Entry:
     window = _clip(row.get("video_start"), row.get("video_end"), f"{where}, fields video_start, video_end")
     moment = _moment(row, where)
@@ -116,6 +124,7 @@ def _qvhighlights(row: Row, where: str) -> Entry:
         spans=_spans(row["relevant_windows"], f"{where}, field relevant_windows"),
         kind="spans",
         seconds=_length(row, where),
+        id=id_field(row, "qid", where),
     )
 
 
@@ -193,6 +202,13 @@ CHARADES = VideoSchema(
     required=frozenset({"video", "timestamp", "sentence"}),
     entry=_moment,
 )
+CHARADES_HUB = VideoSchema(
+    name="charades-hub",
+    description="lmms-lab/charades_sta: a span in seconds, as a list or as its text",
+    containers=ROWS,
+    required=frozenset({"video", "caption", "timestamp"}),
+    entry=_charades_hub,
+)
 CAPTIONS = VideoSchema(
     name="captions",
     description="ActivityNet Captions, and Charades-STA in that form: {video: {duration, timestamps, sentences}}",
@@ -241,4 +257,4 @@ SIMPLE = VideoSchema(
     optional=frozenset({"span", "spans", "answer", "options", "kind", "start", "end", "id", "mode", "tags"}),
     entry=_simple,
 )
-SCHEMAS = (CHARADES, CAPTIONS, QVHIGHLIGHTS, TIME_R1, TVGBENCH, VIDEO_R1, SIMPLE)
+SCHEMAS = (CHARADES, CHARADES_HUB, CAPTIONS, QVHIGHLIGHTS, TIME_R1, TVGBENCH, VIDEO_R1, SIMPLE)

@@ -10,8 +10,8 @@ from vlmrl.types import Sample
 from .loaders import load_rows
 from .schemas import CHARTQA, CHARTQA_HUB, CHARTQA_JSON, DOCVQA
 
-QWEN2 = "README of Qwen2-VL"
-QWEN2_5 = "README of Qwen2.5-VL and arXiv 2502.13923"
+QWEN2 = "README of QwenLM/Qwen2-VL"
+QWEN2_5 = "README of QwenLM/Qwen2.5-VL and arXiv 2502.13923"
 QWEN3 = "arXiv 2511.21631"
 RELEASED = {
     "Qwen2-VL-2B": (0.735, 0.901, QWEN2),

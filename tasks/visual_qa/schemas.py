@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from vlmrl.errors import UserError
-from vlmrl.loading.fields import shown, tags_field, text_field
+from vlmrl.loading.fields import id_field, shown, tags_field, text_field
 from vlmrl.loading.schemas import Schema
 from vlmrl.types import Row
 
@@ -60,22 +60,21 @@ def _chartqa_json(row: Row, where: str) -> Entry:
 
 
 def _docvqa(row: Row, where: str) -> Entry:
-    number = row["questionId"]
-    if not isinstance(number, int | str) or isinstance(number, bool) or number == "":
-        raise UserError(f"{where}, field questionId: must be a number or a text, not {shown(number)}")
     if row.get("answers") is None:
         raise UserError(
             f"{where}: has no answers; those of the test split are kept by the challenge's server, so take the "
             "validation split"
         )
     accepted = _answers(row["answers"], f"{where}, field answers")
-    return Entry(text_field(row, "question", where), accepted, "anls", id=str(number))
+    return Entry(text_field(row, "question", where), accepted, "anls", id=id_field(row, "questionId", where))
 
 
 def _simple(row: Row, where: str) -> Entry:
     scorer = row.get("scorer")
     if scorer is not None and scorer not in get_args(Scorer):
         raise UserError(f"{where}, field scorer: must be {' or '.join(get_args(Scorer))}, not {shown(scorer)}")
+    if ("answer" in row) == ("answers" in row):
+        raise UserError(f"{where}: needs either the field answer or the field answers")
     several = "answers" in row
     accepted = _answers(row["answers"], f"{where}, field answers") if several else (_answer(row, "answer", where),)
     id_ = text_field(row, "id", where) if "id" in row else None
@@ -121,18 +120,12 @@ DOCVQA = QuestionSchema(
     optional=frozenset({"question_types", "docId", "ucsf_document_id", "ucsf_document_page_no", "data_split"}),
     entry=_docvqa,
 )
-SIMPLE_KEYS = frozenset({"scorer", "id", "mode", "tags"})
-SIMPLE = tuple(
-    QuestionSchema(
-        name=name,
-        description=description,
-        required=frozenset({"image", "question", key}),
-        optional=SIMPLE_KEYS,
-        entry=_simple,
-    )
-    for name, key, description in (
-        ("simple", "answer", 'your own: {"image": "a.png", "question": "...", "answer": "14"}'),
-        ("simple-several", "answers", 'your own: as simple, with "answers": ["14", "fourteen"], each of them right'),
-    )
+SIMPLE = QuestionSchema(
+    name="simple",
+    description='your own: {"image": "a.png", "question": "...", "answer": "14"}, or "answers": ["14", "fourteen"], '
+    "each of which is right",
+    required=frozenset({"image", "question"}),
+    optional=frozenset({"answer", "answers", "scorer", "id", "mode", "tags"}),
+    entry=_simple,
 )
-SCHEMAS = (CHARTQA, CHARTQA_HUB, CHARTQA_JSON, DOCVQA, *SIMPLE)
+SCHEMAS = (CHARTQA, CHARTQA_HUB, CHARTQA_JSON, DOCVQA, SIMPLE)

@@ -1,5 +1,6 @@
 """ChartMimic's and Plot2Code's figures over rows together, the user's judge, and what evaluations of them get wrong."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,25 @@ def test_pitfall_what_follows_the_first_save_counts(task: Task) -> None:
         "units')", "units')\nplt.savefig('b.png')"
     )
     assert card(task, "chartmimic", saved_early).score == 1
+
+
+def test_a_benchmark_keeps_rows_whose_own_script_fails_here(
+    task: Task, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    samples = FOLDER.path / "samples" / "chartmimic"
+    shutil.copytree(samples, tmp_path / "direct")
+    (tmp_path / "direct" / "bar_1.py").write_text("import no_such_library")
+    rows = BENCHMARKS["chartmimic"].load(tmp_path / "direct")
+    assert [row.id for row in rows] == ["bar_1", "errorbar_2"]
+    assert "1 of 2 scripts do not draw exactly one chart" in caplog.text
+    assert "bar_1.py: error: line 1: ModuleNotFoundError" in caplog.text
+    with pytest.raises(RuntimeError, match="the row's own script cannot be compared with"):
+        task.low_level(Code(GOLD), rows[0], Rollout([], [], 0.0, "", Finish.STOP, Code(GOLD)))  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="1 of 2 scripts"):
+        task.load(tmp_path / "direct")
+    (tmp_path / "direct" / "errorbar_2.py").write_text("import no_such_library")
+    with pytest.raises(UserError, match="2 of 2 scripts"):
+        BENCHMARKS["chartmimic"].load(tmp_path / "direct")
 
 
 def test_the_users_judge_rates_the_pictures(tmp_path: Path) -> None:

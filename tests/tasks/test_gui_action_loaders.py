@@ -253,6 +253,8 @@ OD, OD_FILE = "gui-odyssey", "annotations/0001.json"
         (AC, AC_FILE, put(0, "steps", 2, "check_options", "text", "a" * 1001), "1000 are allowed"),
         (AC, AC_FILE, put(0, "steps", 0, "screenshot", "/gone/x.png"), "picture 'x.png' not found"),
         (AC, AC_FILE, put(0, "steps", 0, "step_instruction", None), "field step_instruction"),
+        (AC, AC_FILE, put(0, "episode_id", None), "row 0, field episode_id: must be a number or a text"),
+        (AC, AC_FILE, lambda rows: rows.append(rows[0]), "the id 'episodes-7-0' is given to several rows"),
         (AC, AC_FILE, put(0, "extra", 1), "no known schema.*does not have: extra"),
         ("ui-r1-test", "ac_test.json", put(1, "gt", {"action_type": "click", "x": 24}), "x and y"),
         ("ui-r1-test", "ac_test.json", put(1, "gt", {"action_type": "swipe"}), "row 1.*'swipe' is no action"),

@@ -112,6 +112,15 @@ def test_pitfall_repeated_queries_are_scored_as_often_as_they_occur(tmp_path: Pa
     assert len({sample.id for sample in BENCHMARKS["charades-sta"].load(tmp_path)}) == 3
 
 
+def test_a_query_id_that_comes_twice_is_named(tmp_path: Path) -> None:
+    """The official script keeps one of the two answers."""
+    shutil.copytree(SAMPLES / "videos", tmp_path / "videos")
+    line = (SAMPLES / "qvhighlights" / "highlight_val_release.jsonl").read_text()
+    (tmp_path / "highlight_val_release.jsonl").write_text(line * 2)
+    with pytest.raises(UserError, match="the id '1' is given to several rows"):
+        BENCHMARKS["qvhighlights"].load(tmp_path)
+
+
 def test_pitfall_a_row_without_its_video_is_no_row_less(tmp_path: Path) -> None:
     (tmp_path / "charades_sta_test.txt").write_text("GONE 2.0 5.0##a red ball is shown.\n")
     with pytest.raises(UserError, match=r"charades_sta_test\.txt line 1: video 'GONE' not found"):

@@ -34,8 +34,12 @@ def times(sample: Sample) -> list[tuple[float, float]]:
 
 PUBLISHED = {
     "charades-txt": {"charades_sta_test-0": ([(2, 5)], 8), "charades_sta_test-1": ([(4, 8.9)], 8)},
+    "charades-hub": {
+        "test-00000-of-00001-0": ([(2, 5)], 8),
+        "test-00000-of-00001-1": ([(4, 8.8984375)], 8),  # stored in half precision
+    },
     "captions": {"val_2-0": ([(3, 9)], 12), "val_2-1": ([(2, 5)], 8), "val_2-2": ([(4, 8)], 8)},
-    "qvhighlights": {"highlight_val_release-0": ([(2, 4), (8, 10)], 12)},
+    "qvhighlights": {"1": ([(2, 4), (8, 10)], 12)},
     "time-r1": {"train-0": ([(2, 5)], 8), "train-1": ([(1, 7)], 8)},
 }
 
@@ -104,6 +108,7 @@ def test_limits_reach_every_clip() -> None:
     ("benchmark", "folder", "rows"),
     [
         ("charades-sta", "charades-txt", 2),
+        ("charades-sta", "charades-hub", 2),
         ("charades-sta", "captions", 3),
         ("activitynet-captions", "captions", 3),
         ("qvhighlights", "qvhighlights", 1),

@@ -50,8 +50,8 @@ PUBLISHED: dict[str, Found] = {
     "simple": {
         "questions-0": ("How high is the blue bar?", ("9",), "relaxed_accuracy", BARS),
         "subject": ("What is the subject?", ("rates",), "exact_match", PAGE),
+        "questions-2": ("Who gets the letter?", NAMES, "anls", PAGE),
     },
-    "simple-several": {"questions-0": ("Who gets the letter?", NAMES, "anls", PAGE)},
 }
 
 
@@ -73,11 +73,11 @@ def test_samples_of_every_form() -> None:
 
 
 def test_modes_tags_and_scorers_of_ones_own_rows() -> None:
-    plain, thinking = TASK.load(SAMPLES / "simple")
+    plain, thinking, _ = TASK.load(SAMPLES / "simple")
     assert (plain.mode, thinking.mode) == (PromptMode.DIRECT, PromptMode.THINK)
     assert (plain.tags, thinking.tags) == ({"source": "charts"}, {})
     options = FOLDER.create({"mode": "think", "scorer": "anls"})
-    assert [row.extra["scorer"] for row in options.load(SAMPLES / "simple")] == ["relaxed_accuracy", "anls"]
+    assert [row.extra["scorer"] for row in options.load(SAMPLES / "simple")] == ["relaxed_accuracy", "anls", "anls"]
     assert {row.mode for row in options.load(SAMPLES / "chartqa")} == {PromptMode.THINK}
 
 
@@ -146,6 +146,7 @@ def put(row: int, **fields: Any) -> Callable[[list[dict[str, Any]]], object]:
         ("docvqa", lambda rows: rows.clear(), r"field data: must be a list of rows, at least one"),
         ("simple", put(0, scorer="exact"), r"row 0, field scorer: must be relaxed_accuracy or anls or exact_match"),
         ("simple", put(0, answer=9), r"row 0, field answer: must be a text that is not empty, not 9"),
+        ("simple", put(0, answers=["9"]), r"row 0: needs either the field answer or the field answers"),
         ("simple", put(0, id="subject"), r"the id 'subject' is given to several rows"),
         ("simple", put(1, mode="slow"), r"row 1, field mode: must be direct or think, not 'slow'"),
         ("simple", put(0, tags={"a": 1}), r"row 0, field tags: must map names to texts"),

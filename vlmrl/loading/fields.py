@@ -29,6 +29,14 @@ def text_field(row: Row, key: str, where: str) -> str:
     return value
 
 
+def id_field(row: Row, key: str, where: str) -> str:
+    """A published id, a number or a text, as text. `where` names file and row."""
+    value = row.get(key)
+    if type(value) not in (int, str) or value == "":
+        raise UserError(f"{where}, field {key}: must be a number or a text, not {shown(value)}")
+    return str(value)
+
+
 def tags_field(row: Row, where: str) -> Mapping[str, str]:
     """The optional field `tags`: names -> texts that metrics are broken down by. `where` names file and row."""
     tags = row.get("tags", {})
