@@ -202,7 +202,7 @@ def test_steps_lower_the_loss_and_the_folder_loads(config: MakeConfig, tmp_path:
     assert sum(losses) / len(losses) == pytest.approx(after, abs=1e-5)
     AutoModelForImageTextToText.from_pretrained(folder)
     AutoProcessor.from_pretrained(folder)
-    card = evaluate(replace(settings, model=ModelConfig(path=str(folder))), None)
+    card = evaluate(replace(settings, model=ModelConfig(path=str(folder))), folder.parent / "card")
     assert card["score"] == summary["after"]["score"]
 
 

@@ -196,7 +196,7 @@ def test_check_fails_for_the_worst_of_them(tmp_path: Path) -> None:
 
 def test_commands_of_one_task_say_so(small_config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="vlmrl eval takes one task at a time"):
-        evaluate(small_config(*BOTH), None)
+        evaluate(small_config(*BOTH))
     assert main(["plan", "--task", f"{GUI},{SQUARES}"]) == 2
     assert "vlmrl plan takes one task at a time" in capsys.readouterr().err
 

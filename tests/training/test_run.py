@@ -233,7 +233,7 @@ def test_lora_trains_saves_and_reloads_its_adapter(small_config: MakeConfig, tmp
     adapter = load_file(checkpoint / "adapter_model.safetensors")
     assert adapter
     assert all("language_model" in name for name in adapter)
-    card = evaluate(replace(config, model=replace(config.model, path=str(checkpoint))), None)
+    card = evaluate(replace(config, model=replace(config.model, path=str(checkpoint))), tmp_path / "card")
     assert card["n"] == 8
     train(replace(config, run=replace(config.run, steps=4)), resume=Path(summary["paths"]["run"]))
 
