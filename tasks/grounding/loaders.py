@@ -11,7 +11,7 @@ from vlmrl.loading.boxes import target_box
 from vlmrl.loading.fields import number_list, prompt_mode, shown, tags_field, text_field
 from vlmrl.loading.ids import require_unique_ids
 from vlmrl.loading.pictures import PictureFinder
-from vlmrl.loading.row_files import RowFile, data_files, read_rows
+from vlmrl.loading.row_files import RowFile, data_files, read_rows, split_in_name
 from vlmrl.loading.schemas import common_schema
 from vlmrl.types import PromptMode, Row, Sample
 
@@ -19,7 +19,6 @@ from .schemas import SCHEMAS, GroundingSchema, Query
 
 PICTURE_FOLDERS = (".", "images", "train2014", "coco", "images/train2014", "images/mscoco/images/train2014")
 """Where pictures lie beside a data file, or beside the folder that it is in."""
-SPLIT_IN_NAME = re.compile(r"(?:^|[_+-])(train|val|validation|testA|testB|test)(?![a-zA-Z])")
 NAMED_PICTURE = re.compile(
     r"\b(?:image|picture)[ -]?(\d+)\b|\b(\d+)(?:st|nd|rd|th) (?:image|picture)\b"
     r"|\b(first|second|third|fourth|fifth|sixth) (?:image|picture)\b",
@@ -53,12 +52,6 @@ def load_rows(
         raise UserError(f"data {path} asks for no single box anywhere; rows of {schema.name} need one in an answer")
     require_unique_ids(path, (sample.id for sample in samples))
     return samples
-
-
-def split_in_name(path: Path) -> str:
-    """The split that a file's name states: refcoco_val.json, testA-00000-of-00001.parquet."""
-    split = SPLIT_IN_NAME.search(path.stem)
-    return split[1].replace("validation", "val") if split else "unnamed"
 
 
 def asked_picture(question: str, count: int) -> int | None:

@@ -123,8 +123,7 @@ class GuiGrounding(Task):
 
     @metric
     def hit(self, answer: Click, sample: Sample, rollout: Rollout) -> float:
-        """The score of ScreenSpot and OSWorld-G: the click, or the first candidate, is in the target, edges included;
-        where there is no target, it was refused."""
+        """The ScreenSpot score: the click (or first candidate) is in the target, edges included, or rightly refused."""
         return float(hits(answer, sample))
 
     def _paid_by_extent(self, rule: Callable[[Box, Box], float], answer: Click, sample: Sample) -> float | Score:

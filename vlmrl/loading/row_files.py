@@ -13,6 +13,8 @@ from vlmrl.types import Row
 SUFFIXES = (".json", ".jsonl", ".parquet")
 SPLIT_NAME = re.compile(r"(train|val|valid|validation|dev|test|held_?out)(?![a-z])")
 
+SPLIT_IN_NAME = re.compile(r"(?:^|[_+-])(train|val|validation|testA|testB|test)(?![a-zA-Z])")
+
 
 @dataclass(frozen=True)
 class RowFile:
@@ -55,6 +57,12 @@ def data_files(path: Path) -> list[Path]:
     if len(splits) > 1:
         raise UserError(f"data {path} holds several splits ({', '.join(splits.values())}); name the file to read")
     return files
+
+
+def split_in_name(path: Path) -> str:
+    """The split that a file's name states: refcoco_val.json, testA-00000-of-00001.parquet; "unnamed" if none."""
+    split = SPLIT_IN_NAME.search(path.stem)
+    return split[1].replace("validation", "val") if split else "unnamed"
 
 
 def read_rows(path: Path, *, one_object: bool = False) -> RowFile:
