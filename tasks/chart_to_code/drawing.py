@@ -1,5 +1,6 @@
 """Runs scripts in the sandbox and says how far what they drew agrees with a row's own script."""
 
+import io
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -134,6 +135,13 @@ def compared(answer: Outcome, gold: Outcome) -> Agreement:
         image=image_similarity(mine.image(), target.image()),
         text_match=figures.text_match(mine, target),
     )
+
+
+def encoded(figure: Figure) -> bytes:
+    """The figure's picture as a PNG file's content."""
+    content = io.BytesIO()
+    figure.image().save(content, "PNG")
+    return content.getvalue()
 
 
 def _figure(outcome: Outcome) -> Figure:

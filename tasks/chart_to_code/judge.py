@@ -1,14 +1,13 @@
 """The user's own judge of two charts, for ChartMimic's high-level score; none comes with the project."""
 
 import importlib.util
-import io
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image as PIL
-
 from vlmrl.errors import UserError
 from vlmrl.sandbox import Figure
+
+from .drawing import encoded
 
 Judge = Callable[[bytes, bytes], float]
 """Gold's picture and the answer's, both PNG -> 0..100, as ChartMimic's judge rates them."""
@@ -38,14 +37,7 @@ def load_judge(written: str) -> Judge:
 
 def rated(judge: Judge, gold: Figure, answer: Figure) -> float:
     """The judge's rating in [0, 1]. Raises UserError for a rating outside of 0..100."""
-    rating = judge(_png(gold), _png(answer))
+    rating = judge(encoded(gold), encoded(answer))
     if not isinstance(rating, int | float) or not 0 <= rating <= HIGHEST:
         raise UserError(f"task.options.judge: rates a chart {rating!r}; it must return a number from 0 to {HIGHEST}")
     return rating / HIGHEST
-
-
-def _png(figure: Figure) -> bytes:
-    encoded = io.BytesIO()
-    picture: PIL.Image = figure.image()
-    picture.save(encoded, "PNG")
-    return encoded.getvalue()

@@ -1,7 +1,6 @@
 """Folders of scripts and data files of chart to code -> samples; every row's own script is run once."""
 
 import ast
-import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from vlmrl.media.pictures import picture_size
 from vlmrl.sandbox import Figure
 from vlmrl.types import Code, PromptMode, Row, Sample
 
-from .drawing import Studio, problem_of
+from .drawing import Studio, encoded, problem_of
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +146,4 @@ def _completed(sample: Sample, figure: Figure) -> Sample:
     sample = replace(sample, question=f"{sample.question} The figure is {width:g} x {height:g} inches.")
     if sample.images:
         return sample
-    encoded = io.BytesIO()
-    figure.image().save(encoded, "PNG")
-    return replace(sample, images=(encoded.getvalue(),), records=(ImageRecord(0, Size(*figure.size)),))
+    return replace(sample, images=(encoded(figure),), records=(ImageRecord(0, Size(*figure.size)),))

@@ -74,7 +74,7 @@ class ChartToCode(Task):
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
         """Those of every task, and scripts that get round drawing the chart."""
         own = [Attack(f"a script that {name}", fenced(source)) for name, source in SCRIPTS.items()]
-        own.append(Attack("a script that draws all kinds of charts", fenced(EVERY_KIND), guess=True))
+        own.append(Attack("a script that draws all kinds of charts", fenced(EVERY_KIND), guess=True, blind=True))
         if sample.mode is PromptMode.THINK:
             own = [replace(attack, text=THOUGHT.format("", attack.text)) for attack in own]
         return [*super().attacks(sample, convention), *own]

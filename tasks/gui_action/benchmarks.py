@@ -4,7 +4,7 @@ Published figures stand beside the scorer that they were made with; where the so
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from vlmrl.evaluation.benchmark import Anchor, Benchmark
@@ -22,56 +22,54 @@ QWEN = "README of QwenLM/Qwen2.5-VL"
 UI_TARS = "README_v1 of bytedance/UI-TARS"
 HICON = "table of HiconAgent's paper, quoting GUI-R1"
 REPRODUCTION = "published values as a public reproduction log quotes them"
-NOT_STATED = {"scorer": "not stated"}
-TUNED = "fine-tuned on AndroidControl"
+TUNED = "fine-tuned on the training split"
+GRPO = "GRPO on GUI-R1-3K"
 
 
-def _qwen(low: bool) -> list[Anchor]:
-    scores = {"3B": (0.908, 0.637), "7B": (0.914, 0.601), "72B": (0.937, 0.674)}
-    return [Anchor(f"Qwen2.5-VL-{size}", found[not low], QWEN, metric="ac_qwen") for size, found in scores.items()]
+def _published(
+    metric: str, source: str, training: str, per_cent: Mapping[str, float], scorer: str = ""
+) -> tuple[Anchor, ...]:
+    """Figures of one source; `scorer` where the metric's name does not say it."""
+    settings = {"scorer": scorer} if scorer else {}
+    return tuple(
+        Anchor(model, round(score / 100, 4), source, training, metric, settings=settings)
+        for model, score in per_cent.items()
+    )
 
 
-def _three(model: str, scorer: str, source: str, training: str, figures: Sequence[float | None]) -> list[Anchor]:
-    """Type, grounding and step success of one model by one scorer."""
-    names = (f"{scorer}_type", f"{scorer}_grounding", scorer)
-    return [
-        Anchor(model, score, source, training, metric)
-        for metric, score in zip(names, figures, strict=True)
-        if score is not None
-    ]
+def _ui_tars(tuned: Mapping[str, float], released: Mapping[str, float]) -> tuple[Anchor, ...]:
+    """Step success in UI-TARS' table."""
+    return (
+        *_published("step_success", UI_TARS, TUNED, tuned, "not stated"),
+        *_published("step_success", UI_TARS, "", released, "not stated"),
+    )
 
 
 LOW_ANCHORS = (
-    *_qwen(low=True),
-    *_three("OS-Atlas-7B", "ac_osatlas", UI_TARS, TUNED, (0.936, 0.880, 0.852)),
-    *_three("GUI-R1-3B", "ac_guir1", REPRODUCTION, "GRPO on GUI-R1-3K", (0.969, 0.899, 0.873)),
-    *_three("GUI-R1-7B", "ac_guir1", REPRODUCTION, "GRPO on GUI-R1-3K", (0.975, 0.917, 0.897)),
-    Anchor("SeeClick", 0.750, UI_TARS, TUNED, "step_success", settings=NOT_STATED),
-    Anchor("Qwen2-VL-7B", 0.826, UI_TARS, TUNED, "step_success", settings=NOT_STATED),
-    Anchor("UI-TARS-2B", 0.893, UI_TARS, "", "step_success", settings=NOT_STATED),
-    Anchor("UI-TARS-7B", 0.908, UI_TARS, "", "step_success", settings=NOT_STATED),
-    Anchor("UI-TARS-72B", 0.913, UI_TARS, "", "step_success", settings=NOT_STATED),
+    *_published("ac_qwen", QWEN, "", {"Qwen2.5-VL-3B": 90.8, "Qwen2.5-VL-7B": 91.4, "Qwen2.5-VL-72B": 93.7}),
+    *_published("ac_osatlas_type", UI_TARS, TUNED, {"OS-Atlas-7B": 93.6}),
+    *_published("ac_osatlas_grounding", UI_TARS, TUNED, {"OS-Atlas-7B": 88.0}),
+    *_published("ac_osatlas", UI_TARS, TUNED, {"OS-Atlas-7B": 85.2}),
+    *_published("ac_guir1_type", REPRODUCTION, GRPO, {"GUI-R1-3B": 96.9, "GUI-R1-7B": 97.5}),
+    *_published("ac_guir1_grounding", REPRODUCTION, GRPO, {"GUI-R1-3B": 89.9, "GUI-R1-7B": 91.7}),
+    *_published("ac_guir1", REPRODUCTION, GRPO, {"GUI-R1-3B": 87.3, "GUI-R1-7B": 89.7}),
+    *_ui_tars({"SeeClick": 75.0, "Qwen2-VL-7B": 82.6}, {"UI-TARS-2B": 89.3, "UI-TARS-7B": 90.8, "UI-TARS-72B": 91.3}),
 )
 HIGH_ANCHORS = (
-    *_qwen(low=False),
-    *_three("OS-Atlas-7B", "ac_osatlas", UI_TARS, TUNED, (0.852, 0.785, 0.712)),
-    *_three("GUI-R1-3B", "ac_guir1", HICON, "GRPO on GUI-R1-3K", (None, 0.5624, 0.4655)),
-    *_three("GUI-R1-7B", "ac_guir1", HICON, "GRPO on GUI-R1-3K", (None, 0.6556, 0.5167)),
-    Anchor("SeeClick", 0.591, UI_TARS, TUNED, "step_success", settings=NOT_STATED),
-    Anchor("Qwen2-VL-7B", 0.697, UI_TARS, TUNED, "step_success", settings=NOT_STATED),
-    Anchor("UI-TARS-2B", 0.689, UI_TARS, "", "step_success", settings=NOT_STATED),
-    Anchor("UI-TARS-7B", 0.725, UI_TARS, "", "step_success", settings=NOT_STATED),
-    Anchor("UI-TARS-72B", 0.747, UI_TARS, "", "step_success", settings=NOT_STATED),
+    *_published("ac_qwen", QWEN, "", {"Qwen2.5-VL-3B": 63.7, "Qwen2.5-VL-7B": 60.1, "Qwen2.5-VL-72B": 67.4}),
+    *_published("ac_osatlas_type", UI_TARS, TUNED, {"OS-Atlas-7B": 85.2}),
+    *_published("ac_osatlas_grounding", UI_TARS, TUNED, {"OS-Atlas-7B": 78.5}),
+    *_published("ac_osatlas", UI_TARS, TUNED, {"OS-Atlas-7B": 71.2}),
+    *_published("ac_guir1_grounding", HICON, GRPO, {"GUI-R1-3B": 56.24, "GUI-R1-7B": 65.56}),
+    *_published("ac_guir1", HICON, GRPO, {"GUI-R1-3B": 46.55, "GUI-R1-7B": 51.67}),
+    *_ui_tars({"SeeClick": 59.1, "Qwen2-VL-7B": 69.7}, {"UI-TARS-2B": 68.9, "UI-TARS-7B": 72.5, "UI-TARS-72B": 74.7}),
 )
 ODYSSEY_ANCHORS = (
-    Anchor("SeeClick", 0.539, UI_TARS, "fine-tuned on GUI-Odyssey", "step_success", settings=NOT_STATED),
-    Anchor("Qwen2-VL-7B", 0.602, UI_TARS, "fine-tuned on GUI-Odyssey", "step_success", settings=NOT_STATED),
-    Anchor("OS-Atlas-7B", 0.620, UI_TARS, "fine-tuned on GUI-Odyssey", "step_success", settings=NOT_STATED),
-    Anchor("UI-TARS-2B", 0.834, UI_TARS, "", "step_success", settings=NOT_STATED),
-    Anchor("UI-TARS-7B", 0.870, UI_TARS, "", "step_success", settings=NOT_STATED),
-    Anchor("UI-TARS-72B", 0.886, UI_TARS, "", "step_success", settings=NOT_STATED),
-    Anchor("GUI-R1-3B", 0.4133, HICON, "GRPO on GUI-R1-3K", "step_success", settings={"scorer": "GUI-R1's"}),
-    Anchor("GUI-R1-7B", 0.3879, HICON, "GRPO on GUI-R1-3K", "step_success", settings={"scorer": "GUI-R1's"}),
+    *_ui_tars(
+        {"SeeClick": 53.9, "Qwen2-VL-7B": 60.2, "OS-Atlas-7B": 62.0},
+        {"UI-TARS-2B": 83.4, "UI-TARS-7B": 87.0, "UI-TARS-72B": 88.6},
+    ),
+    *_published("step_success", HICON, GRPO, {"GUI-R1-3B": 41.33, "GUI-R1-7B": 38.79}, "GUI-R1's"),
 )
 
 

@@ -6,7 +6,7 @@ scorer. What differs from the originals is stated per function; reading model te
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -224,9 +224,10 @@ ANDROID_CONTROL_SCORERS: dict[str, Callable[[ScoredStep], Shares]] = {
 
 
 def step_figures(scorer: str, steps: Sequence[ScoredStep]) -> dict[str, Estimate]:
-    """The figures "type", "grounding" and "step" of one of `ANDROID_CONTROL_SCORERS` over a set of steps, in [0, 1].
+    """The figures "type", "grounding" and "step" of one of `ANDROID_CONTROL_SCORERS` over a set of steps.
 
-    A figure is left out where the scorer divides by zero. Intervals are Wilson's for plain rates, else bootstrapped.
+    They are in [0, 1], but for Qwen's grounding, which may exceed 1. A figure is left out where the scorer divides by
+    zero. Intervals are Wilson's for plain rates, else bootstrapped.
     """
     found: dict[str, list[Share]] = defaultdict(list)
     for step in steps:
@@ -243,11 +244,15 @@ def _estimate(shares: Sequence[Share]) -> Estimate | None:
     kinds = np.array([number[share.kind] for share in shares])
     hits, counts = np.array([share.hit for share in shares]), np.array([share.count for share in shares])
 
-    def ratio(chosen: Sequence[int]) -> dict[str, float]:
+    def sums(chosen: Sequence[int]) -> tuple[float, float]:
         kinds_, size = kinds[chosen], len(number)
         hit, counted = (np.bincount(kinds_, weights[chosen], size) for weights in (hits, counts))
-        if "" not in number:
-            counted = counted * (hit > 0)
-        return {"share": float(hit.sum() / counted.sum())} if counted.any() else {}
+        return hit.sum(), counted.sum() if "" in number else counted[hit > 0].sum()
 
-    return bootstrap_estimates(ratio, range(len(shares))).get("share")
+    def ratio(chosen: Sequence[int]) -> dict[str, float]:
+        hit, counted = sums(chosen)
+        return {"share": float(hit / counted)} if counted else {}
+
+    every = range(len(shares))
+    estimate = bootstrap_estimates(ratio, every).get("share")
+    return estimate and replace(estimate, n=int(sums(every)[1]))

@@ -6,11 +6,11 @@ in the order in which it names them.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from vlmrl.answers.span import gold_spans
 from vlmrl.evaluation.statistics import Estimate, mean_estimate
-from vlmrl.geometry import Span
-from vlmrl.rewards.spans import average_precision
+from vlmrl.rewards.spans import average_precisions
 from vlmrl.task import ScoredRow
 from vlmrl.types import Unparsed
 
@@ -32,15 +32,11 @@ def moment_retrieval(rows: Sequence[ScoredRow]) -> dict[str, Estimate]:
     for sample, answer in rows:
         ranked = [] if isinstance(answer, Unparsed) else list(gold_spans(answer))[:MOST_WINDOWS]
         targets = gold_spans(sample.gold)
-        precisions = [average_precision(ranked, targets, threshold) for threshold in THRESHOLDS]
-        found["map"].append(sum(precisions) / len(precisions))
+        precisions = average_precisions(ranked, targets, THRESHOLDS)
+        found["map"].append(fmean(precisions))
         found["map_50"].append(precisions[THRESHOLDS.index(0.5)])
         found["map_75"].append(precisions[THRESHOLDS.index(0.75)])
         for name, (over, most) in LENGTHS.items():
             if of_length := [target for target in targets if over < target.length <= most]:
-                found[f"map_{name}"].append(_mean_precision(ranked, of_length))
+                found[f"map_{name}"].append(fmean(average_precisions(ranked, of_length, THRESHOLDS)))
     return {name: mean_estimate(values) for name, values in found.items()}
-
-
-def _mean_precision(ranked: Sequence[Span], targets: Sequence[Span]) -> float:
-    return sum(average_precision(ranked, targets, threshold) for threshold in THRESHOLDS) / len(THRESHOLDS)

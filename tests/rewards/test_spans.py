@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmrl.geometry import Clip, FrameError, Span
-from vlmrl.rewards.spans import average_precision, best_tiou, distance_tiou, matched_tiou, set_iou
+from vlmrl.rewards.spans import average_precisions, best_tiou, distance_tiou, matched_tiou, set_iou
 
 CLIP = Clip(0, 60.0)
 
@@ -160,17 +160,15 @@ def test_average_precision(
     ranked: list[tuple[float, float]], targets: list[tuple[float, float]], at_50: float, at_75: float
 ) -> None:
     sides = [[span(*times) for times in side] for side in (ranked, targets)]
-    assert [average_precision(sides[0], sides[1], threshold) for threshold in (0.5, 0.75)] == pytest.approx(
-        [at_50, at_75]
-    )
+    assert average_precisions(sides[0], sides[1], (0.5, 0.75)) == pytest.approx([at_50, at_75])
 
 
 def test_average_precision_needs_a_target() -> None:
     with pytest.raises(ValueError, match="at least one target"):
-        average_precision([TARGET], [], 0.5)
+        average_precisions([TARGET], [], (0.5,))
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=6), st.integers(1, 19))
 def test_targets_themselves_have_full_precision_in_any_order(ends: list[tuple[int, int]], twentieths: int) -> None:
     targets = list(dict.fromkeys(span(start, start + length + 1) for start, length in ends))
-    assert average_precision(list(reversed(targets)), targets, twentieths / 20) == 1
+    assert average_precisions(list(reversed(targets)), targets, (twentieths / 20,)) == [1]

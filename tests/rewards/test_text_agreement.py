@@ -1,5 +1,7 @@
 """Agreement of texts: figures computed by hand, and what must hold for any two texts."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,28 @@ def test_word_f1(first: str, second: str, expected: float) -> None:
 )
 def test_edit_similarity(first: str, second: str, expected: float) -> None:
     assert edit_similarity(first, second) == pytest.approx(expected)
+
+
+def table_of_distances(first: str, second: str) -> int:
+    """Levenshtein distance by its definition, a row of the table at a time."""
+    row = list(range(len(second) + 1))
+    for i, one in enumerate(first, start=1):
+        above, row = row, [i]
+        for j, other in enumerate(second, start=1):
+            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (one != other)))
+    return row[-1]
+
+
+@given(st.text(alphabet="abc", max_size=80), st.text(alphabet="abcd", max_size=80))
+def test_edit_similarity_counts_the_fewest_edits(first: str, second: str) -> None:
+    longer = max(len(first), len(second), 1)
+    assert edit_similarity(first, second) == pytest.approx(1 - table_of_distances(first, second) / longer)
+
+
+def test_texts_of_thousands_of_characters_are_compared_at_once() -> None:
+    start = time.perf_counter()
+    assert edit_similarity("ab" * 5000, "ba" * 5000) == pytest.approx(1 - 2 / 10_000)
+    assert time.perf_counter() - start < 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from vlmrl.answers.action import in_words
 from vlmrl.errors import UserError
@@ -283,6 +284,18 @@ def test_bad_rows_are_named(tmp_path: Path, folder: str, file: str, change: Chan
     with pytest.raises(UserError, match=message) as caught:
         load(path.parent if folder == OD else path)
     assert path.name in str(caught.value) or "several rows" in message
+
+
+def test_a_turned_screenshot_is_read_upright(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES / AC, tmp_path / AC)
+    for path in (tmp_path / AC / "images").glob("*.png"):
+        turned = Image.open(path).convert("RGB").transpose(Image.Transpose.ROTATE_90)
+        exif = Image.Exif()
+        exif[0x0112] = 6  # shown after a quarter turn
+        turned.save(path, exif=exif)
+    upright, read = load(SAMPLES / AC), load(tmp_path / AC)
+    assert [row.asked.original for row in read] == [row.asked.original for row in upright]
+    assert [row.gold for row in read] == [row.gold for row in upright]
 
 
 def test_a_step_without_an_instruction_is_asked_with_its_goal(tmp_path: Path) -> None:

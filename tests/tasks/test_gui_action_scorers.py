@@ -1,15 +1,20 @@
 """The published scorers on hand-made steps; expected figures follow from the rules in their code."""
 
+import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from vlmrl.answers.convention import Convention
+from vlmrl.evaluation.card import Evaluated, score_card
 from vlmrl.evaluation.statistics import wilson_interval
 from vlmrl.geometry import Box, ImageRecord, Point, Size, Unit
 from vlmrl.registry import find_task
-from vlmrl.types import Action, Sample, Unparsed
+from vlmrl.task import metric_values
+from vlmrl.types import Action, Finish, Group, Prompt, Rollout, Sample, Unparsed
 
 FOLDER = find_task("gui_action")
 SCORERS = FOLDER.submodule("scorers")
@@ -193,7 +198,7 @@ def test_rates_have_wilsons_interval_and_others_a_bootstrapped_one() -> None:
     assert (rate.low, rate.high, rate.n) == (*wilson_interval(3, 8), 8)
     ratio = SCORERS.step_figures("ac_guir1", STEPS * 20)["step"]
     assert 0.3 < ratio.low < ratio.value == 0.4 < ratio.high < 0.5  # deviation of a rate of 0.4 over 100: 0.05
-    assert ratio.n == 120
+    assert ratio.n == 100  # without the scrolls, none of which is a hit
 
 
 def test_ten_thousand_steps_are_scored_in_seconds() -> None:
@@ -214,6 +219,30 @@ def test_an_episode_is_a_success_if_all_its_steps_are_right() -> None:
     success = BENCHMARKS["gui-odyssey"].figures(rows)["odyssey_sr"]
     assert (success.value, success.n) == (2 / 3, 3)  # "d" misses a step: officially such an episode is left out
     assert BENCHMARKS["gui-odyssey"].figures(rows[-1:]) == {}
+
+
+def test_pitfall_an_empty_text_is_not_contained_in_every_text() -> None:
+    """GUI-Odyssey's matcher counts it as right."""
+    task, qwen3 = FOLDER.create({}), Convention(Unit.NORM1000, "json")
+    space = FOLDER.submodule("spaces").GUI_ODYSSEY
+    sample = Sample("a", (), (PICTURE,), "", typed("Milk"), extra={"actions": space, "target": None, "candidates": ()})
+    for text in ("", " "):
+        answer = task.parse(json.dumps({"action": "type", "text": text}), Finish.STOP, sample, qwen3)
+        assert isinstance(answer, Unparsed)
+        assert not SCORERS.odyssey_step(SCORERS.ScoredStep.of(sample, answer))
+
+
+def test_pitfall_both_averages_are_on_the_card_under_their_own_names() -> None:
+    """GUI-Odyssey's script calls the mean over steps macro and that over the six categories micro."""
+    task, benchmark, evaluated = FOLDER.create({}), BENCHMARKS["gui-odyssey"], []
+    for i, (category, right) in enumerate([("Tools", True), ("Tools", True), ("Tools", False), ("Shopping", False)]):
+        sample, answer = row(step(GOLD, GOLD if right else NONE), str(i), episode=str(i), episode_steps=1)
+        sample = replace(sample, tags={"category": category})
+        rollout = Rollout([], [], 0.0, "", Finish.STOP, answer)
+        group = Group("g", Prompt(sample, "", None, {}), [rollout])  # type: ignore[arg-type]
+        evaluated.append(Evaluated(group, metric_values(task, sample, rollout)))
+    card = score_card(task, evaluated, benchmark.cells, benchmark.metric, benchmark.figures)
+    assert (card.metric, card.score, card.macro) == ("odyssey_ams", 1 / 2, pytest.approx((2 / 3 + 0) / 2))
 
 
 def test_published_figures_have_a_source_and_the_name_of_a_figure() -> None:

@@ -60,30 +60,40 @@ def set_iou(answers: Sequence[Span], targets: Sequence[Span]) -> float:
     return min(both / either, 1.0) if either > 0 else 0.0  # sums of many spans round
 
 
-def average_precision(ranked: Sequence[Span], targets: Sequence[Span], threshold: float) -> float:
-    """Interpolated average precision of spans ranked best first: the mean over targets of the precision at the rank
-    that hits the target, or at a later rank where it is higher; 0 for a target that none hits.
+def average_precisions(ranked: Sequence[Span], targets: Sequence[Span], thresholds: Sequence[float]) -> list[float]:
+    """Interpolated average precision of spans ranked best first, for each threshold: the mean over targets of the
+    precision at the rank that hits the target, or at a later rank where it is higher; 0 for a target that none hits.
 
-    A span hits the target that it fits best of those not hit before (of equals the later one), if their tIoU is
-    `threshold` or more. Raises ValueError without targets.
+    A span hits the target that it fits best of those not hit before (of equals the later one), if their tIoU is the
+    threshold or more. Raises ValueError without targets.
     Source: compute_average_precision_detection of QVHighlights' standalone_eval/utils.py, copied from MMAction2.
     """
     if not targets:
         raise ValueError("average precision needs at least one target span")
-    free = list(targets)
-    hits: list[bool] = []
-    for span in ranked:
-        overlaps = [span.tiou(target) for target in free]
-        best = max(range(len(free)), key=lambda i: (overlaps[i], i), default=None)
-        hits.append(best is not None and overlaps[best] >= threshold)
-        if best is not None and hits[-1]:
-            del free[best]
-    envelope, area = 0.0, 0.0
+    overlaps = [[span.tiou(target) for target in targets] for span in ranked]
+    best_first = [sorted(range(len(targets)), key=lambda i: (row[i], i), reverse=True) for row in overlaps]
+    precisions = []
+    for threshold in thresholds:
+        taken: set[int] = set()
+        hits: list[bool] = []
+        for row, order in zip(overlaps, best_first, strict=True):
+            best = next((i for i in order if i not in taken), None)
+            hits.append(best is not None and row[best] >= threshold)
+            if best is not None and hits[-1]:
+                taken.add(best)
+        precisions.append(_interpolated(hits) / len(targets))
+    return precisions
+
+
+def _interpolated(hits: Sequence[bool]) -> float:
+    """Sum over the hits of the highest precision at their rank or a later one."""
+    found, envelope, area = sum(hits), 0.0, 0.0
     for rank in range(len(hits), 0, -1):
         if hits[rank - 1]:
-            envelope = max(envelope, sum(hits[:rank]) / rank)
+            envelope = max(envelope, found / rank)
             area += envelope
-    return area / len(targets)
+            found -= 1
+    return area
 
 
 def _merged(spans: Sequence[Span]) -> list[tuple[float, float]]:
