@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vlmrl.geometry import Box, Clip, ImageRecord, Point, Size, Span, Unit
-from vlmrl.records import answer_record, recorded_answer
+from vlmrl.records import answer_record, extra_record, recorded_answer
 from vlmrl.types import Action, Answer, Boxes, Choice, Code, LabelledBox, Points, Refusal, Spans, Text, Unparsed
 
 FRAMES = [ImageRecord(i, Size(100 + i, 50)).frame(Unit.ORIGINAL) for i in range(2)]
@@ -41,6 +41,18 @@ def test_an_answer_survives_its_record(name: str) -> None:
 def test_a_record_that_is_not_whole_is_refused(record: dict[str, object]) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         recorded_answer(record, FRAMES, CLIPS)
+
+
+def test_what_a_row_brings_along_is_kept_as_far_as_it_is_plain() -> None:
+    extra = {"preamble": "x = 1", "options": ("a", "b"), "target": BOX, "none": None, "kept": [BOX], "chart": object()}
+    extra["mixed"] = ["a", object()]
+    assert json.loads(json.dumps(extra_record(extra))) == {
+        "preamble": "x = 1",
+        "options": ["a", "b"],
+        "target": answer_record(BOX),
+        "none": None,
+        "kept": [answer_record(BOX)],
+    }
 
 
 def test_spans_of_two_clips_and_reversed_ones_are_refused() -> None:

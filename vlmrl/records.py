@@ -1,9 +1,11 @@
 """Groups as JSON lines: what a run folder keeps of every rollout, and what reports read."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from vlmrl.geometry import Box, Clip, Frame, Point, Span
+from vlmrl.media.kept import KeptMedia
 from vlmrl.types import (
     Action,
     Answer,
@@ -120,23 +122,45 @@ def rollout_record(rollout: Rollout) -> dict[str, Any]:
     }
 
 
-def group_record(step: int, group: Group, fingerprints: list[str] | None) -> dict[str, Any]:
-    """One line of rollouts/ or evals/; `fingerprints` name the group's pictures in images/ if they are kept."""
+def group_record(step: int, group: Group, media: KeptMedia | None) -> dict[str, Any]:
+    """One line of rollouts/ or evals/; `media` names the group's pictures and key frames if they are kept."""
     sample = group.sample
     return {
         "step": step,
         "group": group.id,
         "sample": {
             "id": sample.id,
+            "task": sample.task,
             "question": sample.question,
             "mode": sample.mode.value,
             "tags": dict(sample.tags),
-            "images": fingerprints or [None] * len(sample.images),
+            "images": list(media.images) if media else [None] * len(sample.images),
+            "videos": [asdict(video) for video in media.videos] if media else [None] * len(sample.videos),
             "sizes": [[r.original.width, r.original.height] for r in sample.records],
             "clips": [clip.duration for clip in sample.clips],
             "model_sizes": [[r.model.width, r.model.height] for r in sample.records if r.model],
             "gold": answer_record(sample.gold),
+            "extra": extra_record(sample.extra),
         },
         "prompt": group.prompt.text,
         "rollouts": [rollout_record(rollout) for rollout in group.rollouts],
     }
+
+
+def extra_record(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `Sample.extra` is made of plain values and answers; anything else is a matter between task and prompt."""
+    return {name: value for name, content in extra.items() if (value := _plain(content)) is not _NOT_PLAIN}
+
+
+_NOT_PLAIN = object()
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Answer):
+        return answer_record(value)
+    if isinstance(value, Sequence):
+        items = [_plain(item) for item in value]
+        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
+    return _NOT_PLAIN

@@ -5,7 +5,7 @@
 | evaluation.json | what is evaluated: rows, model, pixels, decoding, versions; another evaluation is refused |
 | chunks/NNNNNN.jsonl | answers of a chunk of rows, while the evaluation runs |
 | answers.jsonl | every row: prompt, completion, typed answer, metrics; a group with one rollout per line |
-| images/FINGERPRINT.png | the rows' pictures, scaled down to at most 960 pixels a side |
+| images/FINGERPRINT.png | the rows' pictures, scaled down to at most 960 pixels a side; key frames as .jpg |
 | card.json | the score card |
 | blind/, shuffled/ | the same of an audit's altered rows |
 """
@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmrl.errors import UserError
-from vlmrl.media.pictures import fingerprint, open_picture
-from vlmrl.types import Sample
+from vlmrl.media.kept import MediaFolder
 
 PICTURE_SIDE = 960
 """Longest side of a kept picture in pixels: what a page shows of it."""
@@ -38,10 +37,11 @@ class EvaluationFolder:
             _require_same(json.loads(stated.read_text(encoding="utf-8")), json.loads(json.dumps(identity)), path)
         elif path.exists() and any(path.iterdir()):
             raise UserError(f"{path} holds something that is no evaluation; choose another folder with --save DIR")
-        for folder in (path, self.chunks, path / "images"):
+        for folder in (path, self.chunks):
             folder.mkdir(parents=True, exist_ok=True)
         if not stated.is_file():
             _write(stated, json.dumps(identity, indent=2) + "\n")
+        self.media = MediaFolder(path / "images", PICTURE_SIDE)
 
     def has_chunk(self, number: int) -> bool:
         return self._chunk(number).is_file()
@@ -53,21 +53,6 @@ class EvaluationFolder:
     def read_chunk(self, number: int) -> list[Line]:
         return [json.loads(line) for line in self._chunk(number).read_text(encoding="utf-8").splitlines()]
 
-    def keep_pictures(self, sample: Sample) -> list[str]:
-        """Names of the row's pictures in images/, after they were put there."""
-        names = []
-        for i, source in enumerate(sample.images):
-            picture = open_picture(source, f"row {sample.id}, image {i}")
-            name = fingerprint(picture)
-            file = self.path / "images" / f"{name}.png"
-            if not file.exists():
-                picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-                aside = _aside(file)
-                picture.save(aside, "PNG")
-                aside.replace(file)
-            names.append(name)
-        return names
-
     def finish(self, lines: Sequence[Line], card: Mapping[str, Any]) -> None:
         """Writes all answers in the order of their rows, and the card."""
         _write(self.path / "answers.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
@@ -77,13 +62,9 @@ class EvaluationFolder:
         return self.chunks / f"{number:06d}.jsonl"
 
 
-def _aside(path: Path) -> Path:
-    """Where a file is written before it is renamed: processes that write the same one must not share it."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
-
-
 def _write(path: Path, text: str) -> None:
-    aside = _aside(path)
+    # processes that write the same file must not share it before it is renamed
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
 

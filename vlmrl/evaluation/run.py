@@ -164,7 +164,7 @@ class _Model:
         evaluated = evaluate_rows(
             self._engine, TaskMix(self.part), rows, sampling, seed=self.config.run.seed, start=start
         )
-        return [group_record(0, item.group, folder.keep_pictures(item.group.sample)) for item in evaluated]
+        return [group_record(0, item.group, folder.media.keep(item.group.sample)) for item in evaluated]
 
 
 def _card(part: TaskPart, identity: Json, provenance: Json, evaluated: Sequence[Evaluated]) -> Json:
@@ -228,7 +228,7 @@ def _evaluate_file(
     card = _card(part, identity, provenance, evaluated)
     if save is not None:
         folder = EvaluationFolder(save, {**identity, **provenance})
-        lines = [_with_metrics(group_record(0, i.group, folder.keep_pictures(i.group.sample)), i) for i in evaluated]
+        lines = [_with_metrics(group_record(0, i.group, folder.media.keep(i.group.sample)), i) for i in evaluated]
         folder.finish(lines, card)
     return card
 

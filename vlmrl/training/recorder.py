@@ -8,7 +8,7 @@
 | timings.jsonl | seconds per phase and step |
 | rollouts/step-NNNNNN.jsonl | every group of a step: prompt, completions, answers, scores, advantages |
 | evals/step-NNNNNN.jsonl | every held-out row of an evaluation |
-| images/FINGERPRINT.png | pictures of the logged groups and of evaluated rows |
+| images/FINGERPRINT.png | pictures of the logged groups and of evaluated rows; key frames of their videos as .jpg |
 | checkpoints/step-NNNNNN/ | the newest and the best checkpoint |
 | summary.json | before and after, paths, seconds |
 
@@ -42,7 +42,7 @@ from typing import Any
 from vlmrl.config import Config
 from vlmrl.errors import UserError
 from vlmrl.evaluation.card import Evaluated, ScoreCard
-from vlmrl.media.pictures import fingerprint, open_picture
+from vlmrl.media.kept import MediaFolder
 from vlmrl.models.load import Policy
 from vlmrl.records import group_record
 from vlmrl.resolve import to_yaml
@@ -90,6 +90,7 @@ class Recorder:
     def __init__(self, run: Path, logged_groups: int) -> None:
         self.run = run
         self.logged_groups = logged_groups
+        self.media = MediaFolder(run / "images")
 
     def create(self, config: Config, policy: Policy) -> None:
         """Makes the folder. Raises UserError if it already holds something."""
@@ -121,7 +122,7 @@ class Recorder:
         logged = {group.id for group in groups[: self.logged_groups]}
         lines = []
         for group in groups:
-            lines.append(group_record(step, group, self._pictures(group) if group.id in logged else None))
+            lines.append(group_record(step, group, self.media.keep(group.sample) if group.id in logged else None))
         self._write_lines(self.run / "rollouts" / f"step-{step:06d}.jsonl", lines)
         self._append("metrics.jsonl", {"kind": "train", "step": step, **metrics})
         self._append("timings.jsonl", {"step": step, "seconds": {k: round(v, 4) for k, v in seconds.items()}})
@@ -136,21 +137,10 @@ class Recorder:
             metrics = item.metrics
             if several:  # rows of all tasks share the name of what they are judged by
                 metrics = metrics | {card.metric: metrics[cards[item.group.sample.task].metric]}
-            lines.append(group_record(step, item.group, self._pictures(item.group)) | {"metrics": metrics})
+            lines.append(group_record(step, item.group, self.media.keep(item.group.sample)) | {"metrics": metrics})
         self._write_lines(self.run / "evals" / f"step-{step:06d}.jsonl", lines)
         tasks = {"tasks": {name: one.record() for name, one in cards.items()}} if several else {}
         self._append("metrics.jsonl", {"kind": "eval", "step": step, **card.record(), **tasks})
-
-    def _pictures(self, group: Group) -> list[str]:
-        names: list[str] = []
-        for i, source in enumerate(group.sample.images):
-            picture = open_picture(source, f"row {group.sample.id}, image {i}")
-            name = fingerprint(picture)
-            path = self.run / "images" / f"{name}.png"
-            if not path.exists():
-                picture.save(path)
-            names.append(name)
-        return names
 
     def _append(self, name: str, line: dict[str, Any]) -> None:
         with (self.run / name).open("a") as file:
