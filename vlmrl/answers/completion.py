@@ -15,16 +15,29 @@ def answer_block(text: str, mode: PromptMode) -> str | Unparsed:
     DIRECT: the whole completion. THINK: the content of the one <answer> block that follows the one <think> block;
     anything else in the completion is refused, so that an answer inside the thoughts can never be scored.
     """
-    text = text.strip()
+    place = answer_place(text, mode)
+    return place if isinstance(place, Unparsed) else text[place]
+
+
+def answer_place(text: str, mode: PromptMode) -> slice | Unparsed:
+    """Where in the completion `answer_block` is."""
     if mode is PromptMode.DIRECT:
-        return text or Unparsed("empty completion")
-    if not text.startswith("<think>") or text.count("<think>") != 1 or text.count("</think>") != 1:
+        return _trimmed(text, 0, len(text)) or Unparsed("empty completion")
+    if not text.lstrip().startswith("<think>") or text.count("<think>") != 1 or text.count("</think>") != 1:
         return Unparsed("expected exactly one <think> block at the start")
     rest = text.split("</think>")[1].strip()
     whole_block = rest.startswith("<answer>") and rest.endswith("</answer>")
     if not whole_block or rest.count("<answer>") != 1 or rest.count("</answer>") != 1:
         return Unparsed("expected exactly one <answer> block after the thoughts and nothing else")
-    return rest.removeprefix("<answer>").removesuffix("</answer>").strip() or Unparsed("empty answer block")
+    start = text.rindex("<answer>") + len("<answer>")
+    return _trimmed(text, start, text.rindex("</answer>")) or Unparsed("empty answer block")
+
+
+def _trimmed(text: str, start: int, end: int) -> slice | None:
+    """The part without space around it; None if nothing is left."""
+    part = text[start:end]
+    start += len(part) - len(part.lstrip())
+    return slice(start, start + len(part.strip())) if part.strip() else None
 
 
 def _no_constant(name: str) -> Any:
