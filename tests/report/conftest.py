@@ -1,8 +1,10 @@
-"""A made-up run folder with everything a real one can show: point and box answers, faults, and half-written lines."""
+"""A made-up run folder with everything a real one can show, and a browser that fails a test when a page complains."""
 
 import json
+import os
 import random
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,55 @@ TRACE = 'Traceback (most recent call last):\n  File "task.py", line 9, in iou\nZ
 SIZES = ((256, 256), (640, 400), (390, 844))
 RED = (214, 40, 40)
 """Colour of the gold element, which no other drawn thing has."""
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+OpenPage = Callable[[Path | str], Any]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "browser: opens pages in a real browser (deselect with -m 'not browser')")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless chromium as the system has it."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.fail("the pages are tested in chromium: apt-get install chromium, or deselect with -m 'not browser'")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # chromium refuses its own sandbox to root, which tests in a container are
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=found, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[OpenPage]:
+    """Opens a file or an address; the test fails if a page logs an error, or asks for anything elsewhere."""
+    context = browser.new_context(device_scale_factor=2, viewport={"width": 1200, "height": 900})
+    complaints: list[str] = []
+    own = ["file:", "data:"]
+    context.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
+    context.on(
+        "request", lambda request: None if request.url.startswith(tuple(own)) else complaints.append(request.url)
+    )
+
+    def open_(target: Path | str) -> Any:
+        page = context.new_page()
+        if isinstance(target, str):
+            own.append(target)
+        page.goto(target if isinstance(target, str) else target.as_uri())
+        return page
+
+    yield open_
+    context.close()
+    assert not complaints
 
 
 def draw_screen(file: Path, size: tuple[int, int], gold: list[float], seed: int) -> None:

@@ -13,9 +13,14 @@ from PIL import Image
 
 from vlmrl.errors import UserError
 from vlmrl.geometry import Box, Point
-from vlmrl.report import groups
+from vlmrl.report import page as run_page
+from vlmrl.report.charts import ChartStudio
+from vlmrl.report.illustration import Illustrator
+from vlmrl.report.logged import LoggedGroup
 from vlmrl.report.page import write_report
-from vlmrl.report.run_folder import LoggedGroup, RunFolder
+from vlmrl.report.pictures import PictureLibrary
+from vlmrl.report.run_folder import RunFolder
+from vlmrl.report.sampling import Limits
 from vlmrl.types import Unparsed
 
 MakeRun = Callable[..., Path]
@@ -110,8 +115,12 @@ def test_every_curve_is_drawn(make_run: MakeRun) -> None:
 
 
 def first_drawing(run: Path, step: int = 1, index: int = 0) -> tuple[LoggedGroup, Page]:
-    group = RunFolder(run).groups(run / "rollouts" / f"step-{step:06}.jsonl")[index]
-    return group, Page(groups.drawings(group, group.rollouts, numbered=True, max_height=560))
+    folder, library = RunFolder(run), PictureLibrary()
+    group = folder.groups(run / "rollouts" / f"step-{step:06}.jsonl")[index]
+    illustrator = Illustrator(folder, library, ChartStudio(library))
+    drawn = illustrator.drawings(group, group.rollouts, numbered=True, max_height=560)
+    assert drawn is not None
+    return group, Page(drawn)
 
 
 def test_gold_is_drawn_in_original_pixels(make_run: MakeRun) -> None:
@@ -140,6 +149,7 @@ def test_answers_at_one_place_share_a_label_and_every_answer_has_a_number(make_r
 
 def test_numbers_name_the_rollouts_of_the_table(make_run: MakeRun) -> None:
     group, drawn = first_drawing(make_run(1))
+    assert drawn.texts.pop() == "Without a place: 8 no answer"
     numbers = sorted(int(number) for label in drawn.texts for number in label.split(","))
     parsed = [n for n, rollout in enumerate(group.rollouts, start=1) if not isinstance(rollout.answer, Unparsed)]
     assert numbers == parsed == [1, 2, 3, 4, 5, 6, 7]
@@ -269,16 +279,18 @@ def test_a_run_before_its_first_step(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("task:\n  name: gui_grounding\n", encoding="utf-8")
     page = report_of(tmp_path)
     assert "No step has been logged yet." in page.text
-    assert "The run has kept no pictures of groups." in page.text
+    assert "No group has been logged yet." in page.text
 
 
-def test_groups_without_a_readable_picture_are_left_out(make_run: MakeRun) -> None:
+def test_answers_to_a_picture_that_is_not_there_are_drawn_on_an_empty_frame(make_run: MakeRun) -> None:
     run = make_run(1)
     (run / "images" / "s1p0.png").write_bytes((run / "images" / "s1p0.png").read_bytes()[:60])
     (run / "images" / "s1p1.png").unlink()
     file = run / "rollouts" / "step-000001.jsonl"
     file.write_text(file.read_text(encoding="utf-8").replace('["s1p2"]', "[null]"), encoding="utf-8")
-    assert "The run has kept no pictures of groups." in report_of(run).text
+    page = report_of(run)
+    assert len(page.all("svg", "drawing blank")) == 2
+    assert len(page.all("use")) == 2 * 6
 
 
 def test_a_picture_name_cannot_leave_the_run(make_run: MakeRun) -> None:
@@ -297,12 +309,17 @@ def test_long_runs_are_sampled_and_say_so(make_run: MakeRun) -> None:
     assert (steps[0], steps[-1]) == ("Step 1", "Step 61")
 
 
-def test_the_budget_halves_the_steps(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "GROUPS_BUDGET", 60_000)
+def test_a_page_shows_as_many_steps_as_its_budget_allows(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     run = make_run(16, groups_per_step=1)
+    monkeypatch.setattr(run_page, "Limits", lambda: Limits(groups_bytes=120_000))
     page = report_of(run)
-    assert "4 groups from 4 of 16 steps, spread evenly" in page.text
-    assert len(page.all("image")) == 4 + 6
+    shown = len(page.all("image")) - 6
+    assert 4 <= shown < 16
+    assert f"{shown} groups from {shown} of 16 steps, spread evenly" in page.text
+    everything = write_report(run, tmp_path / "all.html", everything=True).read_text(encoding="utf-8")
+    assert "16 groups from every step" in Page(everything).text
 
 
 def test_long_completions_are_cut_and_say_so(make_run: MakeRun) -> None:

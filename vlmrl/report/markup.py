@@ -39,7 +39,7 @@ def element(tag: str, *children: Child, **attributes: Attribute) -> Html:
     parts.append(">")
     if tag in VOID_TAGS:
         return Html("".join(parts))
-    parts.extend(join(*children))
+    parts.append(join(*children))
     parts.append(f"</{tag}>")
     return Html("".join(parts))
 
@@ -47,6 +47,11 @@ def element(tag: str, *children: Child, **attributes: Attribute) -> Html:
 def join(*children: Child) -> Html:
     """The children one after another, escaped like those of `element`."""
     return Html("".join(child if isinstance(child, Html) else text(child) for child in children if child is not None))
+
+
+def folded(title: str, content: str) -> Html | None:
+    """A text that opens on a click; nothing if it is empty."""
+    return element("details", element("summary", title), element("pre", content)) if content else None
 
 
 def _attribute(value: str | float) -> str:

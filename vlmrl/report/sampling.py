@@ -1,18 +1,36 @@
 """Which part of a long run goes on the page, so that it stays a file one can open and send."""
 
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
-MAX_STEPS = 60
-MAX_GROUPS_PER_STEP = 8
-MAX_HELD_OUT_ROWS = 60
 MAX_CHARACTERS = 2000
 """Of one completion, prompt or error."""
-GROUPS_BUDGET = 13_000_000
-HELD_OUT_BUDGET = 4_000_000
-"""Bytes of markup and pictures; together with the curves and settings the page stays under 20 MB."""
+SHORT = 80
+"""Of what stands in a line with other facts."""
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a run a page shows."""
+
+    steps: int = 60
+    groups_per_step: int = 8
+    rows: int = 60
+    """Rows that were answered twice."""
+    answers: int = 400
+    """Rows of one evaluation."""
+    charts: int = 600
+    """Answered scripts that are run to show what they draw, over all steps together."""
+    groups_bytes: int = 13_000_000
+    rows_bytes: int = 4_000_000
+    """Markup and pictures; together with the curves and settings the page stays under 20 MB."""
+
+
+EVERYTHING = Limits(*[sys.maxsize] * len(fields(Limits)))
 
 
 def spread(items: Sequence[Item], limit: int) -> list[Item]:
@@ -25,14 +43,14 @@ def spread(items: Sequence[Item], limit: int) -> list[Item]:
 
 
 def within_budget(items: Sequence[Item], limit: int, budget: int, cost: Callable[[Sequence[Item]], int]) -> list[Item]:
-    """At most `limit` evenly spaced items whose cost fits the budget: half as many until it does, at least one."""
+    """At most `limit` evenly spaced items whose cost fits the budget; at least one, if there is any."""
     chosen = spread(items, limit)
-    while len(chosen) > 1 and cost(chosen) > budget:
-        chosen = spread(chosen, len(chosen) // 2)
+    while len(chosen) > 1 and (spent := cost(chosen)) > budget:
+        chosen = spread(chosen, max(1, min(len(chosen) - 1, len(chosen) * budget // spent)))
     return chosen
 
 
-def cut(written: str) -> str:
-    """The first MAX_CHARACTERS, with a note about the rest."""
-    rest = len(written) - MAX_CHARACTERS
-    return written if rest <= 0 else f"{written[:MAX_CHARACTERS]} … ({rest:,} more characters)"
+def cut(written: str, limit: int = MAX_CHARACTERS) -> str:
+    """The first `limit` characters, with a note about the rest."""
+    rest = len(written) - limit
+    return written if rest <= 0 else f"{written[:limit]} … ({rest:,} more characters)"
