@@ -203,8 +203,8 @@ def test_check_tells_by_its_exit_code(ok: bool, monkeypatch: pytest.MonkeyPatch)
 def test_eval_and_report_hand_over_what_was_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls: Calls = []
 
-    def called(*arguments: Any) -> dict[str, Any]:
-        calls.append(arguments)
+    def called(*arguments: Any, **options: Any) -> dict[str, Any]:
+        calls.append((*arguments, *options.values()))
         return {}
 
     monkeypatch.setitem(sys.modules, "vlmrl.evaluation.run", SimpleNamespace(evaluate=called))
@@ -213,8 +213,8 @@ def test_eval_and_report_hand_over_what_was_asked(monkeypatch: pytest.MonkeyPatc
     config, *asked = calls.pop()
     assert (config.eval.benchmark, config.data.held_out, config.data.max_rows) == ("b", "rows", 5)
     assert asked == [Path("out"), None, True]
-    assert main(["report", "runs/x"]) == 0
-    assert calls.pop() == (Path("runs/x"), None)
+    assert main(["report", "runs/x", "--all"]) == 0
+    assert calls.pop() == (Path("runs/x"), None, True)
 
 
 def saved_run(tmp_path: Path) -> Path:
