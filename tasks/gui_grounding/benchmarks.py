@@ -17,6 +17,7 @@ from .schemas import (
     SCREENSPOT_PRO,
     SCREENSPOT_PRO_PARQUET,
     SCREENSPOT_V2_SIZED,
+    GuiSchema,
 )
 
 RL = "reinforcement learning"
@@ -102,10 +103,10 @@ OSWORLD_G_REFINED_ANCHORS = (
 )
 
 
-def _osworld_g(name: str) -> Callable[[Path], Sequence[Sample]]:
+def _osworld_g(name: str, *schemas: GuiSchema) -> Callable[[Path], Sequence[Sample]]:
     def load(path: Path) -> Sequence[Sample]:
         file = osworld_g.annotation_file(path, name)
-        return osworld_g.with_categories(load_rows(file, schemas=(OSWORLD_G, OSWORLD_G_PARQUET)), file.parent)
+        return osworld_g.with_categories(load_rows(file, schemas=schemas), file.parent if file.is_file() else file)
 
     return load
 
@@ -150,7 +151,7 @@ BENCHMARKS = [
         name="osworld-g",
         description="clicks on desktop screens; some targets are polygons, some are not there",
         files="the folder benchmark/ with OSWorld-G.json and images/, or the parquet file",
-        load=_osworld_g(osworld_g.ORIGINAL),
+        load=_osworld_g(osworld_g.ORIGINAL, OSWORLD_G, OSWORLD_G_PARQUET),
         cells=("target",),
         scorer=OSWORLD_G_SCORER,
         figures=osworld_g.figures,
@@ -161,7 +162,7 @@ BENCHMARKS = [
         name="osworld-g-refined",
         description="OSWorld-G asked without knowledge of the software",
         files="the folder benchmark/ with OSWorld-G_refined.json and images/",
-        load=_osworld_g(osworld_g.REFINED),
+        load=_osworld_g(osworld_g.REFINED, OSWORLD_G),
         cells=("target",),
         scorer=OSWORLD_G_SCORER,
         figures=osworld_g.figures,
