@@ -14,7 +14,7 @@ BOX = Box(1.5, 2, 30, 40.25, FRAMES[1])
 ANSWERS: dict[str, Answer | Unparsed] = {
     "point": Point(3.5, 4, FRAMES[1]),
     "box": BOX,
-    "boxes": Boxes((LabelledBox("cat", BOX), LabelledBox("dog", Box(0, 0, 5, 5, FRAMES[0])))),
+    "boxes": Boxes((LabelledBox("cat", BOX), LabelledBox("dog", Box(0, 0, 5, 5, FRAMES[0]), 0.25))),
     "no boxes": Boxes(()),
     "points": Points((Point(3.5, 4, FRAMES[1]), Point(0, 0, FRAMES[1]))),
     "refusal": Refusal(),

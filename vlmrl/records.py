@@ -32,7 +32,7 @@ def answer_record(answer: Answer | Unparsed) -> dict[str, Any]:
         case Box(x1, y1, x2, y2, frame):
             return {"type": "box", "image": frame.image, "coordinates": [x1, y1, x2, y2]}
         case Boxes(items):
-            return {"type": "boxes", "items": [{"label": item.label, **answer_record(item.box)} for item in items]}
+            return {"type": "boxes", "items": [_labelled_record(item) for item in items]}
         case Points(items):
             return {"type": "points", "items": [answer_record(item) for item in items]}
         case Refusal():
@@ -67,7 +67,12 @@ def recorded_answer(value: Mapping[str, Any], frames: Sequence[Frame], clips: Se
         case "box":
             return _box(value, frames)
         case "boxes":
-            return Boxes(tuple(LabelledBox(str(item["label"]), _box(item, frames)) for item in value["items"]))
+            return Boxes(
+                tuple(
+                    LabelledBox(str(item["label"]), _box(item, frames), item.get("confidence"))
+                    for item in value["items"]
+                )
+            )
         case "points":
             return Points(tuple(_point(item, frames) for item in value["items"]))
         case "refusal":
@@ -86,6 +91,11 @@ def recorded_answer(value: Mapping[str, Any], frames: Sequence[Frame], clips: Se
         case "code":
             return Code(str(value["source"]))
     raise ValueError(f"unknown answer type {value['type']!r}")
+
+
+def _labelled_record(item: LabelledBox) -> dict[str, Any]:
+    confidence = {} if item.confidence is None else {"confidence": item.confidence}
+    return {"label": item.label, **confidence, **answer_record(item.box)}
 
 
 def _point(value: Mapping[str, Any], frames: Sequence[Frame]) -> Point:

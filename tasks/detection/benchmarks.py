@@ -10,6 +10,11 @@ from .loaders import load_coco, load_odinw
 RULE = "every score 1 unless confidences are asked for: pictures by their id, boxes in the order they were written"
 VENDORS = "evaluation/ODinW-13 of QwenLM/Qwen3-VL @96588727"
 QWEN2_5, QWEN3 = "arXiv 2502.13923 (Qwen2.5-VL)", "arXiv 2511.21631 (Qwen3-VL)"
+PERCEPTION, RL = "arXiv 2504.07954 (Perception-R1)", "reinforcement learning"
+PERCEPTION_SETTINGS = {
+    "scorer": "pycocotools, every score 1, the last picture unanswered",
+    "coordinates": "those of the resized picture, taken for the original's",
+}
 
 BENCHMARKS = [
     Benchmark(
@@ -22,13 +27,10 @@ BENCHMARKS = [
         metric="ap",
         rows=5000,
         anchors=(
-            Anchor(
-                "Perception-R1 (Qwen2.5-VL-3B)",
-                0.319,
-                "README of linkangheng/PR1",
-                "reinforcement learning",
-                settings={"scorer": "pycocotools, every score 1, without the last picture's answer"},
-            ),
+            Anchor("Qwen2.5-VL-3B", 0.161, PERCEPTION, settings=PERCEPTION_SETTINGS),
+            Anchor("Perception-R1-3B", 0.319, PERCEPTION, RL, settings=PERCEPTION_SETTINGS),
+            Anchor("Perception-R1-3B", 0.467, PERCEPTION, RL, metric="ap50", settings=PERCEPTION_SETTINGS),
+            Anchor("Perception-R1-3B", 0.334, PERCEPTION, RL, metric="ap75", settings=PERCEPTION_SETTINGS),
         ),
     ),
     Benchmark(

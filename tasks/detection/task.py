@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vlmrl.answers.boxes import BOXES
+from vlmrl.answers.boxes import BOXES, BoxesAnswer
 from vlmrl.evaluation.statistics import Estimate
 from vlmrl.geometry import Box, ImageRecord, Size, Unit
 from vlmrl.rewards import average_precision as precision
 from vlmrl.rewards import matching
 from vlmrl.synthetic.drawn_rows import DrawnRows
 from vlmrl.task import ScoredRow, Split, Task, metric, reward
-from vlmrl.types import Answer, Boxes, LabelledBox, PromptMode, Rollout, Sample
+from vlmrl.types import Answer, Boxes, LabelledBox, PromptMode, Rollout, Sample, Score
 
 from .coco import DESCRIPTION, NAME
 from .figures import coco_estimates, gold_boxes, ignored_boxes
@@ -25,6 +25,8 @@ from .synthetic import Drawing, draw
 SCATTER = 0.38
 """Scattered corners are moved by up to this share of their box's sides: the mean IoU with gold is then about 0.5."""
 
+NO_CONFIDENCE = Score(unscorable="boxes have no confidences; set task.options.confidence=true")
+
 
 @dataclass
 class Detection(Task):
@@ -32,9 +34,13 @@ class Detection(Task):
 
     mode: Literal["direct", "think"] = "direct"
     """Prompt mode of rows that state none: answer at once, or think first."""
+    confidence: bool = False
+    """Ask for a confidence with every box; average precision then ranks boxes by it."""
 
-    answer_type = BOXES
     formats: ClassVar[Mapping[str, str]] = {NAME: DESCRIPTION} | {schema.name: schema.description for schema in SCHEMAS}
+
+    def answers_with(self, sample: Sample) -> BoxesAnswer:
+        return BoxesAnswer(confident=True) if self.confidence else BOXES
 
     def load(self, path: Path) -> Sequence[Sample]:
         return load_rows(path, mode=PromptMode(self.mode))
@@ -105,6 +111,13 @@ class Detection(Task):
     def od_length(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:
         """COCO AP of the picture times gold boxes over predictions, where there are too many (VLM-R1)."""
         return precision.od_length(answer, gold_boxes(sample), ignored_boxes(sample))
+
+    @reward(weight=0.0)
+    def confidence_agreement(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float | Score:
+        """How sure of its right boxes and unsure of its wrong ones an answer is (Visual-RFT)."""
+        if not self.confidence:
+            return NO_CONFIDENCE
+        return matching.confidence_agreement(answer, gold_boxes(sample), ignored_boxes(sample))
 
     @metric
     def f1_50(self, answer: Boxes, sample: Sample, rollout: Rollout) -> float:

@@ -17,6 +17,7 @@ from .schemas import (
     SCREENSPOT_PRO,
     SCREENSPOT_PRO_PARQUET,
     SCREENSPOT_V2_SIZED,
+    GuiSchema,
 )
 
 RL = "reinforcement learning"
@@ -37,6 +38,8 @@ UI_TARS_README = "README_v1 of bytedance/UI-TARS"
 TUNED = "tuned on GUI data"
 UI_R1_README = "README of lll6gg/UI-R1"
 GUI_ACTOR_README = "README of microsoft/GUI-Actor"
+GTA1 = "arXiv 2507.05791 (GTA1)"
+GROUNDNEXT = "README of ServiceNow/GroundCUA"
 KV_GROUND = "README of KV-Ground, a third party's run"
 
 SCREENSPOT_ANCHORS = (
@@ -59,6 +62,7 @@ SCREENSPOT_V2_ANCHORS = (
     *_published(UI_R1_README, {"GUI-R1-3B": 85.0}, RL),
     *_published("README of YXB-NKU/SE-GUI", {"SE-GUI-7B": 90.3}, RL),
     *_published("README of Yan98/GTA1", {"GTA1-7B-2507": 92.4}, RL),
+    *_published(GTA1, {"GTA1-32B": 95.2}, RL),
     *_published("README of InfiXAI/InfiGUI-G1", {"InfiGUI-G1-3B": 91.1, "InfiGUI-G1-7B": 93.5}, RL),
     *_published("README of inclusionAI/UI-Venus", {"UI-Venus-1.5-8B": 95.9}, RL),
 )
@@ -72,6 +76,9 @@ SCREENSPOT_PRO_ANCHORS = (
     *_published("README of Yuqi-Zhou/GUI-G1", {"GUI-G1-3B": 37.1}, RL),
     *_published("README of YXB-NKU/SE-GUI", {"SE-GUI-3B": 35.9, "SE-GUI-7B": 47.2}, RL),
     *_published("README of Yan98/GTA1", {"GTA1-7B-2507": 50.1}, RL),
+    *_published(GTA1, {"GTA1-32B": 63.6}, RL),
+    *_published(GROUNDNEXT, {"Qwen2.5-VL-7B": 29.7}),
+    *_published(GROUNDNEXT, {"GroundNext-3B": 49.8, "GroundNext-7B": 52.9}, RL),
     *_published(
         "arXiv 2508.05731",
         {"InfiGUI-G1-3B": 45.2, "InfiGUI-G1-7B": 51.9},
@@ -83,20 +90,23 @@ SCREENSPOT_PRO_ANCHORS = (
 OSWORLD_G_ANCHORS = (
     *_published(KV_GROUND, {"Qwen3-VL-4B-Instruct": 63.3, "Qwen3-VL-8B-Instruct": 58.2}),
     *_published("README of Yan98/GTA1", {"GTA1-7B-2507": 55.1}, RL),
+    *_published(GROUNDNEXT, {"Qwen2.5-VL-7B": 42.7}),
+    *_published(GROUNDNEXT, {"GroundNext-3B": 64.2, "GroundNext-7B": 67.7}, RL),
     *_published("evaluation notes of Gelato, a third party's run", {"GTA1-7B-2507": 56.0}, RL),
     *_published("README of inclusionAI/UI-Venus", {"UI-Venus-1.5-2B": 59.4, "UI-Venus-1.5-8B": 69.7}, RL),
 )
 OSWORLD_G_REFINED_ANCHORS = (
     *_published(KV_GROUND, {"Qwen3-VL-4B-Instruct": 71.1}),
     *_published("README of Yan98/GTA1", {"GTA1-7B-2507": 67.7}, RL),
+    *_published(GTA1, {"GTA1-32B": 72.2}, RL),
     *_published("evaluation notes of Gelato, a third party's run", {"GTA1-7B-2507": 66.3}, RL),
 )
 
 
-def _osworld_g(name: str) -> Callable[[Path], Sequence[Sample]]:
+def _osworld_g(name: str, *schemas: GuiSchema) -> Callable[[Path], Sequence[Sample]]:
     def load(path: Path) -> Sequence[Sample]:
         file = osworld_g.annotation_file(path, name)
-        return osworld_g.with_categories(load_rows(file, schemas=(OSWORLD_G, OSWORLD_G_PARQUET)), file.parent)
+        return osworld_g.with_categories(load_rows(file, schemas=schemas), file.parent if file.is_file() else file)
 
     return load
 
@@ -141,7 +151,7 @@ BENCHMARKS = [
         name="osworld-g",
         description="clicks on desktop screens; some targets are polygons, some are not there",
         files="the folder benchmark/ with OSWorld-G.json and images/, or the parquet file",
-        load=_osworld_g(osworld_g.ORIGINAL),
+        load=_osworld_g(osworld_g.ORIGINAL, OSWORLD_G, OSWORLD_G_PARQUET),
         cells=("target",),
         scorer=OSWORLD_G_SCORER,
         figures=osworld_g.figures,
@@ -152,7 +162,7 @@ BENCHMARKS = [
         name="osworld-g-refined",
         description="OSWorld-G asked without knowledge of the software",
         files="the folder benchmark/ with OSWorld-G_refined.json and images/",
-        load=_osworld_g(osworld_g.REFINED),
+        load=_osworld_g(osworld_g.REFINED, OSWORLD_G),
         cells=("target",),
         scorer=OSWORLD_G_SCORER,
         figures=osworld_g.figures,

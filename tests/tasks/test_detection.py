@@ -31,7 +31,7 @@ def boxes(*items: tuple[str, float, float, float, float]) -> Boxes:
 GOLD = boxes(("cat", 100, 100, 200, 200), ("cat", 500, 100, 600, 300), ("dog", 300, 300, 500, 450))
 
 
-def detection(**options: str) -> Task:
+def detection(**options: Any) -> Task:
     return find_task("detection").create(options)
 
 
@@ -79,7 +79,7 @@ def test_the_gold_answer_earns_full_marks(convention: str, mode: PromptMode, gol
     family, sample = CONVENTIONS[convention], row(gold, mode)
     perfect = scored(detection().render(sample, family), sample, family)
     assert all(value == pytest.approx(1, abs=0.02) for value in values(perfect).values())
-    assert set(values(perfect)) == set(detection().rewards())
+    assert set(values(perfect)) == set(detection().rewards()) - {"confidence_agreement"}
     assert metrics(perfect, sample)["f1_50"] == 1
 
 
@@ -306,3 +306,69 @@ def test_f1_at_the_thresholds_of_iou() -> None:
     answer = metrics(scored(written(CAT, OTHER_CAT, ("dog", 300, 600, 460, 900))))
     assert (answer["f1_50"], answer["f1_95"]) == (1, pytest.approx(4 / 6))
     assert answer["f1_mean"] == pytest.approx((7 * 1 + 3 * 4 / 6) / 10)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_confidences_are_asked_for_as_json_in_every_family(convention: str) -> None:
+    task, family = detection(confidence=True), CONVENTIONS[convention]
+    text = task.render(row(), family)
+    answer = task.parse(text, Finish.STOP, row(), family)
+    assert isinstance(answer, Boxes)
+    assert [item.confidence for item in answer.items] == [1.0, 1.0, 1.0]
+    assert "how sure" in task.request(row(), family)
+    assert "how sure" not in detection().request(row(), family)
+
+
+def sure(*items: tuple[str, float, float, float, float, float]) -> str:
+    return json.dumps([{"bbox_2d": list(numbers), "label": label, "confidence": c} for label, *numbers, c in items])
+
+
+MISS = ("cat", 700, 200, 800, 400)
+
+
+@pytest.mark.parametrize(
+    ("text", "earned"),
+    [
+        (sure((*CAT, 0.9), (*OTHER_CAT, 0.6), (*DOG, 1)), (0.9 + 0.6 + 1) / 3),
+        (sure((*CAT, 0.9), (*MISS, 0.2)), (0.9 + 0.8) / 2),
+        (sure((*CAT, 0.9), (*CAT, 0.9)), (0.9 + 0.1) / 2),  # the second one is not matched
+        (sure((*MISS, 0)), 1.0),  # the hack that comes with the published formula
+        ("[]", 0.0),
+    ],
+)
+def test_confidence_agreement(text: str, earned: float) -> None:
+    """Visual-RFT's confidence reward: c of a matched box, 1 - c of any other, on average."""
+    task = detection(confidence=True)
+    answer = task.parse(text, Finish.STOP, row(), QWEN3)
+    rollout = Rollout([], [], 0.0, text, Finish.STOP, answer)
+    group = Group("g", Prompt(row(), "", None, {}), [rollout])  # type: ignore[arg-type]
+    weights = {"matched_iou": 0.0, "matched_iou_above_half": 1.0, "confidence_agreement": 1.0, "format": 1.0}
+    score_group(task, group, reward_weights(task, weights))
+    assert rollout.scores["confidence_agreement"].value == pytest.approx(earned)
+    gold = 3.0
+    assert rollout.reward <= 2 / 3 * gold or earned < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        written(CAT),  # no confidence
+        sure((*CAT, 1.5)),
+        sure((*CAT, -0.1)),
+        sure((*CAT, 1)).replace("1}", '"high"}'),
+        sure((*CAT, 1)).replace("1}", "true}"),
+        sure((*CAT, 1)).replace("1}", "NaN}"),
+    ],
+)
+def test_what_is_no_confidence(text: str) -> None:
+    assert isinstance(detection(confidence=True).parse(text, Finish.STOP, row(), QWEN3), Unparsed)
+    assert isinstance(detection().parse(sure((*CAT, 1)), Finish.STOP, row(), QWEN3), Unparsed)
+
+
+def test_average_precision_ranks_by_confidence() -> None:
+    """A wrong box that is written first costs precision, unless it is the least sure one."""
+    plain = Boxes((LabelledBox("dog", Box(0, 0, 50, 50, FRAME)), GOLD.items[2]))
+    ranked = Boxes(tuple(LabelledBox(i.label, i.box, c) for i, c in zip(plain.items, (0.1, 0.9), strict=True)))
+    dog = row(Boxes(GOLD.items[2:]))
+    assert figures_of([(dog, plain)])["ap"] == pytest.approx(0.5)
+    assert figures_of([(dog, ranked)])["ap"] == pytest.approx(1)

@@ -120,6 +120,18 @@ def test_unparsed_rows_stay_in_the_denominator_and_both_averages_are_those_of_th
     assert about.macro == pytest.approx(1 / 3)
 
 
+def test_rows_that_share_a_box_keep_their_own_group_and_kind(tmp_path: Path) -> None:
+    """UI-R1's helper looked groups and kinds up by the box, so that one of two such rows was counted twice."""
+    shutil.copytree(SAMPLES / "screenspot-pro", tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "annotations" / "demo_app_windows.json"
+    rows = json.loads(file.read_text())
+    rows[1].update(bbox=rows[0]["bbox"], group="Office", ui_type="icon")
+    file.write_text(json.dumps(rows))
+    found = BENCHMARKS["screenspot-pro"].load(file)
+    assert [(sample.tags["group"], sample.tags["kind"]) for sample in found] == [("CAD", "text"), ("Office", "icon")]
+    assert found[0].gold == found[1].gold
+
+
 # OSWorld-G
 
 SQUARE = ImageRecord(0, Size(1000, 1000))

@@ -13,7 +13,7 @@ One strict rule set for training, evaluation and data checks:
 | several boxes after one label in the other notations    | a box of that label each                                  |
 | empty, other text, text around the list, `null`         | Unparsed                                                  |
 | an object outside a list, a list in a list              | Unparsed                                                  |
-| a missing key, an unknown key (a score too), one twice  | Unparsed                                                  |
+| a missing key, an unknown key, one twice                | Unparsed                                                  |
 | one box with swapped corners, off the picture, with NaN | the whole answer is Unparsed                              |
 | an empty label, a label that is no text                 | Unparsed                                                  |
 | more than MAX_BOXES boxes                               | Unparsed                                                  |
@@ -23,8 +23,10 @@ One strict rule set for training, evaluation and data checks:
 | a label that was not asked for                          | a box of that label: it matches nothing and is counted    |
 | decimals                                                | the answer, not rounded                                   |
 
-Boxes carry no score. Nothing asks for one, and a model that ranks its boxes does it by their order, which is the order
-that average precision takes them in (`vlmrl.rewards.average_precision`).
+Unless a task asks for confidences, boxes carry no score, and a model ranks them by their order, which is the order that
+average precision takes them in (`vlmrl.rewards.coco`). Confidences are asked for and read as JSON in every family,
+`{"bbox_2d": [...], "label": "cat", "confidence": 0.87}`: the other notations have no place for them. One that is
+missing or not from 0 to 1 makes the answer Unparsed.
 """
 
 import json
@@ -50,8 +52,8 @@ NONE = "none"
 REPEATS = 3
 """How often an attack repeats each gold box."""
 
-Written = tuple[str, list[float]]
-"""A label and four numbers as a completion has them."""
+Written = tuple[str, list[float], float | None]
+"""A label, four numbers and the confidence, if there is one, as a completion has them."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class ListMarkup:
             match = of_one_label.match(block, position)
             if match is None:
                 return None
-            written += [(match[1], [float(n) for n in numbers]) for numbers in re.findall(box, match[2])]
+            written += [(match[1], [float(n) for n in numbers], None) for numbers in re.findall(box, match[2])]
             position = match.end()
         return written
 
@@ -118,35 +120,45 @@ def folded(label: str) -> str:
     return " ".join(label.split()).casefold()
 
 
+@dataclass(frozen=True)
 class BoxesAnswer(AnswerType):
     """All objects of the asked classes, each with its label. `sample.extra["classes"]` names the classes."""
 
+    confident: bool = False
+    """Whether every box has a confidence."""
+
     def request(self, sample: Sample, convention: Convention) -> str:
         """The sentence that asks the model for this format."""
+        if self.confident:
+            return (
+                f"Answer with JSON only: [{_object(BOX.names, 'name', 'c')}, ...], or [] for none; c is how sure you "
+                "are, from 0 to 1"
+            )
         if convention.notation == "json":
             return f"Answer with JSON only: [{_object(BOX.names, 'name')}, ...], or [] for none"
         return f"Answer only with {_group('name', [BOX.names], convention)} for each object, or {NONE} for none"
 
     def render(self, sample: Sample, convention: Convention) -> str:
-        """The gold boxes in their order, as a model of this family should write them."""
-        return _rendered(_gold(sample), convention, sample.asked)
+        """The gold boxes in their order, as a model of this family should write them, with full confidence."""
+        return self._rendered(_gold(sample), convention, sample.asked)
 
     def read(self, block: str, sample: Sample, convention: Convention) -> Boxes | Unparsed:
         """The boxes in original pixels, or why the completion is no answer (rules in the module's docstring)."""
-        written = _from_json(block) if convention.notation == "json" else _from_markup(block, convention)
+        in_json = self.confident or convention.notation == "json"
+        written = _from_json(block, self.confident) if in_json else _from_markup(block, convention)
         if isinstance(written, Unparsed):
             return written
         if len(written) > MAX_BOXES:
             return Unparsed(f"{len(written)} boxes; an answer has at most {MAX_BOXES}")
         asked = {folded(name): name for name in asked_classes(sample)}
         items = []
-        for number, (label, numbers) in enumerate(written):
+        for number, (label, numbers, confidence) in enumerate(written):
             box = placed(numbers, sample.asked, convention)
             if not isinstance(box, Box):
                 return Unparsed(f"box {number}: {box.reason if isinstance(box, Unparsed) else 'is a point'}")
             if not folded(label):
                 return Unparsed(f"box {number}: the label is empty")
-            items.append(LabelledBox(asked.get(folded(label), label), box))
+            items.append(LabelledBox(asked.get(folded(label), label), box, confidence))
         return Boxes(tuple(items))
 
     def attacks(self, sample: Sample, convention: Convention) -> list[Attack]:
@@ -164,27 +176,43 @@ class BoxesAnswer(AnswerType):
 
         def every_class(boxes: Sequence[Box]) -> str:
             items = [LabelledBox(label, box) for box in boxes for label in classes]
-            return _rendered(Boxes(tuple(items[:MAX_BOXES])), convention, record)
+            return self._rendered(Boxes(tuple(items[:MAX_BOXES])), convention, record)
 
         attacks = [
             Attack("the whole picture as every class", every_class([whole]), guess=True, blind=True),
-            Attack("a grid of guesses", _rendered(Boxes(tuple(grid)), convention, record), guess=True),
-            Attack("the format without numbers", _written([("name", BOX.names)], convention), blind=True),
+            Attack("a grid of guesses", self._rendered(Boxes(tuple(grid)), convention, record), guess=True),
+            Attack("the format without numbers", self._written([("name", BOX.names)], convention, "c"), blind=True),
         ]
+        if self.confident:
+            unsure = self._rendered(Boxes((LabelledBox(classes[0], whole),)), convention, record, 0.0)
+            attacks.append(Attack("the whole picture without confidence", unsure, guess=True, blind=True))
         if not gold.items:
             return attacks
-        attacks.append(Attack("no objects", _written([], convention), guess=True, blind=True))
+        attacks.append(Attack("no objects", self._written([], convention), guess=True, blind=True))
         boxes = [item.box for item in gold.items]
         repeated = tuple(item for item in gold.items for _ in range(REPEATS))
         if len(repeated) <= MAX_BOXES:
-            attacks.append(Attack("gold three times", _rendered(Boxes(repeated), convention, record), guess=True))
+            attacks.append(Attack("gold three times", self._rendered(Boxes(repeated), convention, record), guess=True))
         if len(classes) > 1:
             attacks.append(Attack("gold as every class", every_class(boxes), guess=True))
         written = [(item.label, convention.coordinates(item.box, record)) for item in gold.items]
         if all(x1 != x2 or y1 != y2 for _, (x1, y1, x2, y2) in written):
             swapped = [(label, (x2, y2, x1, y1)) for label, (x1, y1, x2, y2) in written]
-            attacks.append(Attack("swapped corners", _written(swapped, convention)))
+            attacks.append(Attack("swapped corners", self._written(swapped, convention)))
         return attacks
+
+    def _rendered(self, boxes: Boxes, convention: Convention, record: ImageRecord, confidence: float = 1.0) -> str:
+        items = [(item.label, convention.coordinates(item.box, record)) for item in boxes.items]
+        return self._written(items, convention, confidence)
+
+    def _written(
+        self, items: Sequence[tuple[str, Sequence[object]]], convention: Convention, confidence: object = 1.0
+    ) -> str:
+        if self.confident or convention.notation == "json":
+            said = confidence if self.confident else None
+            return f"[{', '.join(_object(numbers, label, said) for label, numbers in items)}]"
+        groups = groupby(items, key=lambda item: item[0])
+        return "".join(_group(label, [numbers for _, numbers in group], convention) for label, group in groups) or NONE
 
 
 def _gold(sample: Sample) -> Boxes:
@@ -193,27 +221,17 @@ def _gold(sample: Sample) -> Boxes:
     return sample.gold
 
 
-def _rendered(boxes: Boxes, convention: Convention, record: ImageRecord) -> str:
-    return _written([(item.label, convention.coordinates(item.box, record)) for item in boxes.items], convention)
-
-
-def _written(items: Sequence[tuple[str, Sequence[object]]], convention: Convention) -> str:
-    if convention.notation == "json":
-        return f"[{', '.join(_object(numbers, label) for label, numbers in items)}]"
-    groups = groupby(items, key=lambda item: item[0])
-    return "".join(_group(label, [numbers for _, numbers in group], convention) for label, group in groups) or NONE
-
-
-def _object(numbers: Sequence[object], label: str) -> str:
+def _object(numbers: Sequence[object], label: str, confidence: object = None) -> str:
     written = json.dumps(label, ensure_ascii=False)
-    return f'{{"{BOX.key}": [{", ".join(map(str, numbers))}], "label": {written}}}'
+    said = "" if confidence is None else f', "confidence": {confidence}'
+    return f'{{"{BOX.key}": [{", ".join(map(str, numbers))}], "label": {written}{said}}}'
 
 
 def _group(label: str, boxes: Iterable[Sequence[object]], convention: Convention) -> str:
     return MARKUP[convention.notation].written(label, boxes)
 
 
-def _from_json(block: str) -> list[Written] | Unparsed:
+def _from_json(block: str, confident: bool) -> list[Written] | Unparsed:
     value: Any = parse_json(block)
     if isinstance(value, Unparsed):
         return value
@@ -221,14 +239,18 @@ def _from_json(block: str) -> list[Written] | Unparsed:
         return Unparsed("expected a list of objects")
     written: list[Written] = []
     for number, item in enumerate(value):
-        if not isinstance(item, dict) or set(item) != {BOX.key, "label"}:
-            return Unparsed(f'box {number}: expected an object with the keys "{BOX.key}" and "label"')
+        keys = {BOX.key, "label", "confidence"} if confident else {BOX.key, "label"}
+        if not isinstance(item, dict) or set(item) != keys:
+            return Unparsed(f"box {number}: expected an object with the keys {', '.join(sorted(keys))}")
         numbers, label = listed_numbers(item[BOX.key], BOX.key, len(BOX.names)), item["label"]
         if isinstance(numbers, Unparsed):
             return Unparsed(f"box {number}: {numbers.reason}")
         if not isinstance(label, str):
             return Unparsed(f"box {number}: the label must be a text")
-        written.append((label, numbers))
+        confidence = item.get("confidence", 0)
+        if type(confidence) not in (int, float) or not 0 <= confidence <= 1:
+            return Unparsed(f"box {number}: the confidence must be from 0 to 1")
+        written.append((label, numbers, float(confidence) if confident else None))
     return written
 
 
