@@ -121,8 +121,9 @@ def question(goal: str | None, instruction: str | None, done: Sequence[str] | st
 
 
 def place(kind: ActionKind, numbers: object, unit: Unit, record: ImageRecord, where: str) -> Gold:
-    """An action at a recorded point. Raises UserError for one that is off the picture."""
+    """An action at a recorded point. Raises UserError for one that is off the picture, or a fraction of a pixel."""
     x, y = number_list(numbers, 2, where)
+    _refuse_fractions((x, y), unit, where)
     point = Point(x, y, record.frame(unit)).to(record.frame(Unit.ORIGINAL))
     if not point.in_image:
         raise UserError(
@@ -136,9 +137,20 @@ def candidate(numbers: object, unit: Unit, record: ImageRecord, where: str) -> B
     """A box that the data gives for a click. It may reach over the picture's edge, where no answer can be."""
     try:
         x1, y1, x2, y2 = number_list(numbers, 4, where)
+        _refuse_fractions((x1, y1, x2, y2), unit, where)
         return Box(x1, y1, x2, y2, record.frame(unit)).to(record.frame(Unit.ORIGINAL))
     except FrameError as error:
         raise UserError(f"{where}: {error}; correct the box or drop the row") from error
+
+
+def _refuse_fractions(numbers: Sequence[float], unit: Unit, where: str) -> None:
+    """Raises UserError for fractions of the picture's sides where the schema has pixels or thousandths."""
+    if unit is not Unit.NORM1 and max(numbers) <= 1 and not all(number.is_integer() for number in numbers):
+        written = "pixels" if unit is Unit.ORIGINAL else "thousandths"
+        raise UserError(
+            f"{where}: {shown(list(numbers))} are {written} by the schema, and at most one; if they are fractions of "
+            "the picture's sides, convert them"
+        )
 
 
 def picture_name(path: str) -> str:
