@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -36,6 +37,7 @@ from vlmrl.training.supervised import NOT_LEARNT, ExampleSource, gold_completion
 from vlmrl.types import PromptMode, Sample, Video
 
 CPU = torch.device("cpu")
+SILENT = Console(quiet=True)
 TASK = find_task("gui_grounding").create({})
 
 
@@ -94,7 +96,7 @@ def naive_loss(policy: Policy, rows: list[Sample], task: Any = TASK) -> torch.Te
 
 
 def trainer_of(policy: Policy, rows: list[Sample], config: Config, tmp_path: Path) -> Any:
-    return make_trainer(policy, TASK, rows, rows, config, tmp_path / "state", Watch(None))
+    return make_trainer(policy, TASK, rows, rows, config, tmp_path / "state", Watch(SILENT))
 
 
 @pytest.mark.parametrize("mode", PromptMode)
@@ -171,16 +173,11 @@ def test_the_first_step_reports_the_mean_over_the_batchs_tokens(config: MakeConf
     loaded = load_policy(ModelConfig(), CPU, trainable=True)
     expected = naive_loss(loaded, rows).item()
     words = ("warmup.steps=1", "warmup.batch_rows=2", "warmup.rows_per_pass=1")
-    trainer = make_trainer(loaded, TASK, rows, [], config(*words), tmp_path / "state", Watch(_Silent()))
+    trainer = make_trainer(loaded, TASK, rows, [], config(*words), tmp_path / "state", Watch(SILENT))
     trainer.train()
     ((step, loss),) = Watch.losses(trainer.state)
     assert step == 1
     assert loss == pytest.approx(expected, abs=1e-6, rel=1e-6)
-
-
-class _Silent:
-    def print(self, *_: Any, **__: Any) -> None:
-        """Takes lines and shows none."""
 
 
 @pytest.mark.parametrize("lora", [0, 4])

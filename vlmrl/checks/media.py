@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
-from rich.progress import track
 
 from vlmrl.answers.span import OVERHANG
 from vlmrl.errors import UserError
@@ -16,6 +15,7 @@ from vlmrl.geometry import Clip, Span
 from vlmrl.media.decoding import falls_short
 from vlmrl.media.pictures import media_key, open_picture
 from vlmrl.media.videos import clip_seconds, open_video
+from vlmrl.progress import tracked
 from vlmrl.types import Sample, Spans, Video, VideoFile
 
 Item = TypeVar("Item")
@@ -70,7 +70,7 @@ def damaged_media(rows: Iterable[Sample], pictures: int | None = None, videos: i
             ("decoding videos", video_fault, list(clips.values()), videos),
         ):
             chosen = spread(found, len(found) if limit is None else limit)
-            faults += track(pool.map(fault, chosen), what, total=len(chosen), transient=True, disable=not chosen)
+            faults += tracked(pool.map(fault, chosen), what, len(chosen)) if chosen else []
     return [message for message in faults if message is not None]
 
 

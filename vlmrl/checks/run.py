@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rich.progress import track
-
 from vlmrl.checks.media import damaged_media, leaks, misplaced_spans, spread
 from vlmrl.checks.report import CheckReport, MixedReport, means
 from vlmrl.checks.rows import GOLD, RowCheck, overpaid
@@ -21,6 +19,7 @@ from vlmrl.errors import UserError
 from vlmrl.media.pictures import MediaKey, media_key
 from vlmrl.models.families import Family
 from vlmrl.models.load import context_tokens, load_family
+from vlmrl.progress import tracked
 from vlmrl.task import Task, reward_weights
 from vlmrl.task_mix import TaskPart, task_mix
 from vlmrl.training.data import held_out_rows, load_rows
@@ -53,7 +52,7 @@ def _check_task(part: TaskPart, family: Family, config: Config) -> CheckReport:
     else:
         rows, data = load_rows(part.task, part.data.train, part.data.download), part.data.train
     report = CheckReport(part.name, config.model.path, data)
-    found = list(track(rows, "reading rows", transient=True))
+    found = list(tracked(rows, "reading rows", len(rows)))
     report.problems += damaged_media(found)
     problems, notes = misplaced_spans(found)
     report.problems += problems
@@ -91,7 +90,7 @@ def _check_answers(
     outcomes: dict[str, list[Any]] = {}
     earned: dict[str, list[tuple[float, float]]] = {}
     prompts: dict[Key, Prompt | None] = {}
-    for row in track(rows, "checking answers", transient=True, disable=len(rows) <= QUICK_ROWS):
+    for row in tracked(rows, "checking answers", len(rows)):
         report.rows += 1
         prompt = _prompt_of(row, task, family, prompts, report)
         if prompt is None:

@@ -28,6 +28,7 @@ from vlmrl.errors import Interrupted, UserError
 from vlmrl.evaluation.card import ScoreCard
 from vlmrl.evaluation.rows import evaluate_rows, evaluation_sampling
 from vlmrl.models.load import Policy, load_policy, merge_adapters, parameter_table, resolve_device, save_policy
+from vlmrl.progress import phase
 from vlmrl.resolve import to_yaml
 from vlmrl.task_mix import TaskMix, TaskPart, only_task
 from vlmrl.training.checkpoint import require_space, training_bytes
@@ -62,7 +63,8 @@ def cold_start(config: Config, resume: Path | None = None) -> dict[str, Any]:
     rows, held_out = split_rows(part, config.run.seed)
     if config.data.train is not None:
         require_sound_pictures(rows)
-    policy = load_policy(config.model, device, trainable=True)
+    with phase("loading the model"):
+        policy = load_policy(config.model, device, trainable=True)
     require_sound_rows(task, policy.family, rows, part.weights)
     require_space(folder, 2 * training_bytes(policy))
     console = Console(highlight=False)
@@ -143,7 +145,8 @@ def _state_to_resume(folder: Path) -> Path:
 
 def _evaluate(policy: Policy, part: TaskPart, rows: Sequence[Sample], config: Config, console: Console) -> ScoreCard:
     engine = make_engine(policy, config.engine)
-    evaluated = list(evaluate_rows(engine, TaskMix(part), rows, evaluation_sampling(config)))
+    with phase("held-out rows", len(rows), console) as advance:
+        evaluated = list(evaluate_rows(engine, TaskMix(part), rows, evaluation_sampling(config), advance=advance))
     card = part.card(evaluated)
     console.print(f"held-out {card.metric}: {card.score:.1%}, n = {card.n}")
     return card

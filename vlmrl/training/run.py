@@ -21,6 +21,7 @@ from vlmrl.errors import UserError
 from vlmrl.evaluation.card import ScoreCard, overall
 from vlmrl.models.checkpoint_folders import checkpoint_folder, newest_checkpoint
 from vlmrl.models.load import Policy, load_policy, parameter_table, resolve_device
+from vlmrl.progress import phase
 from vlmrl.report.page import write_report
 from vlmrl.rollout.groups import encode, sampling_settings, truncation
 from vlmrl.task_mix import TaskMix, task_mix, task_names
@@ -55,13 +56,15 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     rows: list[Sequence[Sample]] = []
     held_out: list[Sequence[Sample]] = []
     for part in mix.parts:
-        sides = split_rows(part, config.run.seed)
+        with phase(f"reading the rows of {part.name}"):
+            sides = split_rows(part, config.run.seed)
         for side, found in zip((rows, held_out), sides, strict=True):
             side.append(mix.rows_of(part, found))
         if part.data.train is not None:
             require_sound_pictures(rows[-1])
     device = resolve_device(config.run.device)
-    policy = _load_policy(config, device, checkpoint)
+    with phase("loading the model"):
+        policy = _load_policy(config, device, checkpoint)
     for part, own in zip(mix.parts, rows, strict=True):
         require_sound_rows(part.task, policy.family, own, part.weights)
     require_space(run, CHECKPOINTS_KEPT * training_bytes(policy))
@@ -70,7 +73,9 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     progress.console.print(parameter_table(policy))
     if config.engine.self_check and config.engine.kind == "shared":
         for own in rows:
-            progress.console.print(f"shared prompt against naive: {_self_check(engine, mix, own[0], config)}")
+            with phase("comparing the engines"):
+                difference = _self_check(engine, mix, own[0], config)
+            progress.console.print(f"shared prompt against naive: {difference}")
     recorder = Recorder(run, config.run.logged_groups)
     trainer = Trainer(
         config=config,
@@ -185,7 +190,8 @@ def _sum_up(trainer: Trainer, run: Path) -> dict[str, Any]:
             for part in trainer.mix.parts
         }
     dump_json(summary, run / "summary.json")
-    report = write_report(run)
+    with phase("writing the report"):
+        report = write_report(run)
     console = trainer.progress.console
     for name, after in trainer.after.items():
         title = f"{name}, held-out" if trainer.mix.several else "held-out"

@@ -23,6 +23,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from vlmrl.config import Config
 from vlmrl.models.load import Policy
+from vlmrl.progress import bars
 from vlmrl.task import Task
 from vlmrl.training.interrupt import StopRequest
 from vlmrl.training.supervised import ExampleSource, RowCollator
@@ -47,8 +48,17 @@ class Watch(TrainerCallback):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.stop = StopRequest()
+        self.bars = bars(console)
+        self.training = self.bars.add_task("training", total=None)
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.bars.start()
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.bars.stop()
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.bars.update(self.training, completed=state.global_step, total=state.max_steps)
         if self.stop.requested:
             control.should_save = control.should_training_stop = True
 

@@ -1,0 +1,53 @@
+"""What long phases show: a bar with the remaining time on a terminal, and nothing elsewhere."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Item = TypeVar("Item")
+Advance = Callable[[int], None]
+
+COUNTED: tuple[ProgressColumn, ...] = (
+    TextColumn("{task.description}"),
+    BarColumn(bar_width=20),
+    MofNCompleteColumn(),
+    TimeRemainingColumn(),
+)
+UNCOUNTED: tuple[ProgressColumn, ...] = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+
+
+def bars(console: Console, columns: Iterable[ProgressColumn] = COUNTED) -> Progress:
+    """Bars that leave nothing behind and do not appear where `console` is no terminal."""
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def phase(what: str, total: int | None = None, console: Console | None = None) -> Iterator[Advance]:
+    """Shows how far a phase of `total` items is, or how long it has taken where nobody can count.
+
+    Yields the function that is told how many more items are done.
+    """
+    console = console or Console()
+    with bars(console, UNCOUNTED if total is None else COUNTED) as shown:
+        bar = shown.add_task(what, total=total)
+        yield lambda done: shown.advance(bar, done)
+
+
+def tracked(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    """The items, while a bar shows how many of them have been worked off."""
+    with phase(what, total) as advance:
+        for item in items:
+            yield item
+            advance(1)
