@@ -18,6 +18,7 @@ from vlmrl.task_mix import only_task
 from vlmrl.training.data import split_rows
 from vlmrl.training.recorder import require_free_folder
 from vlmrl.training.run import require_one_support
+from vlmrl.training.trackers import require_trackers
 
 
 def dry_run(config: Config) -> dict[str, Any]:
@@ -30,6 +31,7 @@ def dry_run(config: Config) -> dict[str, Any]:
         require_free_folder(Path(config.run.dir))
     algorithm = choose_algorithm(config.algorithm, config.rollout)
     require_one_support(config, algorithm)
+    require_trackers(config.run.trackers)
     part = only_task(config, "train --dry-run")
     task, weights = part.task, part.weights
     rows, held_out = split_rows(part, config.run.seed)

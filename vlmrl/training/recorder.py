@@ -34,6 +34,7 @@ each task's own keys up to completion_tokens_max, or its own ScoreCard; and a ro
 import json
 import platform
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,6 +47,7 @@ from vlmrl.media.kept import MediaFolder
 from vlmrl.models.load import Policy
 from vlmrl.records import group_record
 from vlmrl.resolve import to_yaml
+from vlmrl.training.trackers import Trackers
 from vlmrl.types import Group
 
 PACKAGES = ("vlmrl", "torch", "torchvision", "transformers", "peft", "accelerate", "pillow", "numpy")
@@ -75,6 +77,7 @@ def environment(policy: Policy) -> dict[str, Any]:
     return {
         "packages": package_versions(),
         "python": platform.python_version(),
+        "run_id": uuid.uuid4().hex[:8],
         "platform": platform.platform(),
         "device": str(policy.device),
         "command": sys.argv,
@@ -91,6 +94,7 @@ class Recorder:
         self.run = run
         self.logged_groups = logged_groups
         self.media = MediaFolder(run / "images")
+        self.trackers = Trackers(())
 
     def create(self, config: Config, policy: Policy) -> None:
         """Makes the folder. Raises UserError if it already holds something."""
@@ -99,6 +103,11 @@ class Recorder:
             (self.run / name).mkdir(parents=True)
         (self.run / "config.yaml").write_text(to_yaml(config))
         dump_json(environment(policy), self.run / "environment.json")
+
+    @property
+    def run_id(self) -> str:
+        """What tells the run from others whose folders have its name."""
+        return str(json.loads((self.run / "environment.json").read_text())["run_id"])
 
     def rewind(self, step: int) -> None:
         """Removes what a run resumed at `step` records again: later steps, and the evaluation at `step` itself."""
@@ -126,6 +135,7 @@ class Recorder:
         self._write_lines(self.run / "rollouts" / f"step-{step:06d}.jsonl", lines)
         self._append("metrics.jsonl", {"kind": "train", "step": step, **metrics})
         self._append("timings.jsonl", {"step": step, "seconds": {k: round(v, 4) for k, v in seconds.items()}})
+        self.trackers.step(step, metrics, groups[: self.logged_groups], seconds)
 
     def evaluation(
         self, step: int, card: ScoreCard, cards: Mapping[str, ScoreCard], evaluated: Sequence[Evaluated]
@@ -140,7 +150,9 @@ class Recorder:
             lines.append(group_record(step, item.group, self.media.keep(item.group.sample)) | {"metrics": metrics})
         self._write_lines(self.run / "evals" / f"step-{step:06d}.jsonl", lines)
         tasks = {"tasks": {name: one.record() for name, one in cards.items()}} if several else {}
-        self._append("metrics.jsonl", {"kind": "eval", "step": step, **card.record(), **tasks})
+        record = card.record() | tasks
+        self._append("metrics.jsonl", {"kind": "eval", "step": step, **record})
+        self.trackers.evaluation(step, record, [item.group for item in evaluated[: self.logged_groups]])
 
     def _append(self, name: str, line: dict[str, Any]) -> None:
         with (self.run / name).open("a") as file:

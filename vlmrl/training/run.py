@@ -23,6 +23,7 @@ from vlmrl.models.checkpoint_folders import checkpoint_folder, newest_checkpoint
 from vlmrl.models.load import Policy, load_policy, parameter_table, resolve_device
 from vlmrl.progress import phase
 from vlmrl.report.page import write_report
+from vlmrl.resolve import to_dict
 from vlmrl.rollout.groups import encode, sampling_settings, truncation
 from vlmrl.task_mix import TaskMix, task_mix, task_names
 from vlmrl.training.checkpoint import load_state, require_space, training_bytes
@@ -31,6 +32,7 @@ from vlmrl.training.data import Joined, MixedOrder, split_rows
 from vlmrl.training.interrupt import StopRequest
 from vlmrl.training.loop import Trainer
 from vlmrl.training.recorder import Recorder, dump_json, require_free_folder
+from vlmrl.training.trackers import Trackers, require_trackers
 from vlmrl.training.update import Updater
 from vlmrl.types import Sample
 
@@ -47,6 +49,7 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     run = resume or Path(config.run.dir or _new_run_folder(config))
     algorithm = choose_algorithm(config.algorithm, config.rollout)
     require_one_support(config, algorithm)
+    require_trackers(config.run.trackers)
     mix = task_mix(config)
     checkpoint = _checkpoint_to_resume(resume) if resume else None
     if not resume:
@@ -96,7 +99,8 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
         progress.console.print(f"continuing {run} after step {trainer.step}")
     else:
         recorder.create(config, policy)
-    with trainer.stop, progress:
+    trackers = Trackers.opened(config.run.trackers, run, recorder.run_id, to_dict(config), trainer.step)
+    with trackers as recorder.trackers, trainer.stop, progress:
         trainer.run()
     return _sum_up(trainer, run)
 
