@@ -6,7 +6,20 @@ import sys
 from collections.abc import Sequence
 
 from vlmrl import __version__
-from vlmrl.cli import bench, benchmarks, check, compare, data, plan, report, tasks, train, warmup, watch
+from vlmrl.cli import (
+    bench,
+    benchmarks,
+    check,
+    compare,
+    data,
+    doctor,
+    plan,
+    report,
+    tasks,
+    train,
+    warmup,
+    watch,
+)
 from vlmrl.cli import eval as eval_
 from vlmrl.cli.settings import refuse_unknown_flags, run_with_settings
 from vlmrl.errors import Interrupted, UserError
@@ -61,6 +74,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vlmrl {__version__}")
     parser.set_defaults(takes_settings=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in (train, warmup, eval_, benchmarks, compare, check, tasks, data, report, watch, plan, bench):
+    for command in (
+        train,
+        warmup,
+        eval_,
+        benchmarks,
+        compare,
+        check,
+        tasks,
+        data,
+        report,
+        watch,
+        plan,
+        bench,
+        doctor,
+    ):
         command.add_parser(commands)
     return parser
