@@ -1,7 +1,9 @@
 """Groups as JSON lines: what a run folder keeps of every rollout, and what reports read."""
 
+import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
 from typing import Any
 
 from vlmrl.geometry import Box, Clip, Frame, Point, Span
@@ -125,6 +127,7 @@ def rollout_record(rollout: Rollout) -> dict[str, Any]:
         "token_ids": rollout.token_ids_T,
         "logprobs": rollout.logprobs_T,
         "finish": rollout.finish.value,
+        "entropy": rollout.entropy,
         "answer": answer_record(rollout.answer),
         "scores": {name: score_record(score) for name, score in rollout.scores.items()},
         "reward": rollout.reward,
@@ -148,6 +151,7 @@ def group_record(step: int, group: Group, media: KeptMedia | None) -> dict[str, 
             "videos": [asdict(video) for video in media.videos] if media else [None] * len(sample.videos),
             "sizes": [[r.original.width, r.original.height] for r in sample.records],
             "clips": [clip.duration for clip in sample.clips],
+            "asked_image": sample.asked_image,
             "model_sizes": [[r.model.width, r.model.height] for r in sample.records if r.model],
             "gold": answer_record(sample.gold),
             "extra": extra_record(sample.extra),
@@ -158,19 +162,86 @@ def group_record(step: int, group: Group, media: KeptMedia | None) -> dict[str, 
 
 
 def extra_record(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """What of `Sample.extra` is made of plain values and answers; anything else is a matter between task and prompt."""
-    return {name: value for name, content in extra.items() if (value := _plain(content)) is not _NOT_PLAIN}
+    """What of `Sample.extra` can be written: plain values, answers, and dataclasses and enumerations made of them.
+
+    Anything else, a decoded picture for one, is left out.
+    """
+    return {name: value for name, content in extra.items() if (value := _written(content)) is not _UNWRITABLE}
 
 
-_NOT_PLAIN = object()
+_UNWRITABLE = object()
+RECORDED_PACKAGES = ("vlmrl.", "vlmrl_tasks.")
+"""Where the classes of recorded values may come from: reading a record imports nothing else."""
 
 
-def _plain(value: Any) -> Any:
+def _written(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
+    if isinstance(value, Enum):
+        return {"type": "enum", "class": _class_name(value), "name": value.name}
     if isinstance(value, Answer):
         return answer_record(value)
-    if isinstance(value, Sequence):
-        items = [_plain(item) for item in value]
-        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
-    return _NOT_PLAIN
+    if isinstance(value, Mapping):
+        named = {str(name): _written(entry) for name, entry in value.items()}
+        return _UNWRITABLE if _UNWRITABLE in named.values() else {"type": "mapping", "entries": named}
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        items = [_written(item) for item in value]
+        return _UNWRITABLE if _UNWRITABLE in items else items
+    if is_dataclass(value) and _class_name(value).startswith(RECORDED_PACKAGES):
+        held = {field.name: _written(getattr(value, field.name)) for field in fields(value) if field.init}
+        return (
+            _UNWRITABLE
+            if _UNWRITABLE in held.values()
+            else {
+                "type": "dataclass",
+                "class": _class_name(value),
+                "fields": held,
+            }
+        )
+    return _UNWRITABLE
+
+
+def recorded_extra(extra: Mapping[str, Any], frames: Sequence[Frame], clips: Sequence[Clip]) -> dict[str, Any]:
+    """The values that `extra_record` wrote, lists as tuples.
+
+    The classes of a task's own values are found if the task has been loaded. Raises ValueError, KeyError, TypeError,
+    AttributeError or ImportError for a record that is not whole or whose class is not there any more.
+    """
+
+    def read(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(map(read, value))
+        if not isinstance(value, Mapping):
+            return value
+        match value["type"]:
+            case "enum":
+                return _class_of(value["class"], Enum)[value["name"]]
+            case "mapping":
+                return {name: read(entry) for name, entry in value["entries"].items()}
+            case "dataclass":
+                held = {name: read(entry) for name, entry in value["fields"].items()}
+                return _dataclass_of(value["class"])(**held)
+        return recorded_answer(value, frames, clips)
+
+    return {name: read(value) for name, value in extra.items()}
+
+
+def _class_name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _dataclass_of(name: str) -> type[Any]:
+    found = _class_of(name, object)
+    if not is_dataclass(found):
+        raise TypeError(f"{name} is no dataclass")
+    return found
+
+
+def _class_of(name: str, base: type[Any]) -> type[Any]:
+    if not name.startswith(RECORDED_PACKAGES):
+        raise ValueError(f"{name} is not a class of {' or '.join(RECORDED_PACKAGES)}")
+    module, _, attribute = name.rpartition(".")
+    found = getattr(importlib.import_module(module), attribute)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise TypeError(f"{name} is no {base.__name__}")
+    return found

@@ -40,8 +40,7 @@ MODEL = {
 
 def add_settings(parser: argparse.ArgumentParser, flags: Mapping[str, Flag]) -> None:
     """Gives a command `flags`, --config, --print-config and --help-config, and lets it take ``name=value`` words."""
-    for flag, (setting, metavar, text) in flags.items():
-        parser.add_argument(flag, dest=setting, metavar=metavar, help=text)
+    take_settings(parser, flags)
     parser.add_argument(
         "--config",
         metavar="FILE|NAME",
@@ -51,7 +50,22 @@ def add_settings(parser: argparse.ArgumentParser, flags: Mapping[str, Flag]) -> 
     parser.add_argument("--print-config", action="store_true", help="print the resulting settings as YAML and stop")
     parser.add_argument("--help-config", action="store_true", help="explain every setting and stop")
     parser.usage = f"{parser.prog} [flags] [setting=value ...]"
-    parser.set_defaults(takes_settings=True, setting_flags=flags, resume=None)
+
+
+def take_settings(parser: argparse.ArgumentParser, flags: Mapping[str, Flag]) -> None:
+    """Gives a command `flags` and lets it take ``name=value`` words. With an argument `recorded`, a run folder, they
+    change that run's settings."""
+    for flag, (setting, metavar, text) in flags.items():
+        parser.add_argument(flag, dest=setting, metavar=metavar, help=text)
+    parser.set_defaults(
+        takes_settings=True,
+        setting_flags=flags,
+        config=None,
+        print_config=False,
+        help_config=False,
+        resume=None,
+        recorded=None,
+    )
 
 
 def run_with_settings(args: argparse.Namespace, words: Sequence[str]) -> int | None:
@@ -89,6 +103,8 @@ def settings_of(args: argparse.Namespace, words: Sequence[str]) -> "Config":
         if args.config:
             raise UserError("--config cannot be given with --resume: a resumed run keeps its settings")
         return _resumed(args.resume, words, given)
+    if args.recorded is not None:
+        return resolve(Config, file=_saved(args.recorded, str(args.recorded)), words=words, flags=given)
     if args.config:
         file: Path | None = _settings_file(args.config)
     elif resolve(Config, words=words, flags=given).model.path == "tiny":
@@ -115,14 +131,19 @@ def _settings_file(name: str) -> Path:
     return shipped
 
 
+def _saved(run: Path, named: str) -> Path:
+    saved = run / "config.yaml"
+    if not saved.is_file():
+        raise UserError(f"{named}: not a run folder ({saved} does not exist)")
+    return saved
+
+
 def _resumed(run: Path, words: Sequence[str], given: Sequence[Given]) -> "Config":
     from vlmrl.config import Config
     from vlmrl.resolve import resolve
     from vlmrl.settings_help import setting_names
 
-    saved = run / "config.yaml"
-    if not saved.is_file():
-        raise UserError(f"--resume {run}: not a run folder ({saved} does not exist)")
+    saved = _saved(run, f"--resume {run}")
     before = resolve(Config, file=saved)
     after = resolve(Config, file=saved, words=words, flags=[*given, ("run.dir", str(run), f"--resume {run}")])
     for name in setting_names(Config):

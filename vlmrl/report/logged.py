@@ -120,7 +120,7 @@ class Log:
         groups = []
         for line in self.lines(file):
             try:
-                groups.append(_group(line))
+                groups.append(logged_group(line))
             except (KeyError, IndexError, TypeError, ValueError, AttributeError):
                 self.damaged[self._name(file)] += 1
         return groups
@@ -150,7 +150,8 @@ def number(record: Mapping[str, Any], *keys: str) -> float | None:
     return float(value)
 
 
-def _group(line: Json) -> LoggedGroup:
+def logged_group(line: Json) -> LoggedGroup:
+    """The group of one line. Raises KeyError, IndexError, TypeError, ValueError or AttributeError for a broken one."""
     sample = line["sample"]
     model_sizes = sample.get("model_sizes") or [None] * len(sample["sizes"])
     records = tuple(

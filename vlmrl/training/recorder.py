@@ -82,6 +82,7 @@ def environment(policy: Policy) -> dict[str, Any]:
         "device": str(policy.device),
         "command": sys.argv,
         "model": policy.source,
+        "model_type": policy.model.config.model_type,
         "model_class": type(policy.model).__name__,
         "processor": policy.family.settings(),
     }
