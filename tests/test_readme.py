@@ -1,18 +1,29 @@
-"""Every command that README and the example's README show runs as written, on less data and fewer steps."""
+"""Every command and every snippet that the documentation shows runs as written, on less data and fewer steps.
 
+A page's code blocks run in their order, in one folder. In a block without a language the lines are commands; `python`
+is executed, in one namespace per page; a block whose fence names a file (```json rows.jsonl) is written there; `text`
+is what something prints.
+"""
+
+import itertools
 import json
 import re
 import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from tests.media.clips import steady, write_clip
 from tests.random_models import save_random_model
 from vlmrl.cli.main import main
 
 ROOT = Path(__file__).parents[1]
-FENCE = re.compile(r"^```\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(?P<language>\w*)(?: (?P<file>\S+))?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 SHORTER = [
     "run.steps=1",
     "data.held_out_rows=4",
@@ -20,18 +31,88 @@ SHORTER = [
     "rollout.group_size=2",
     "rollout.max_completion_tokens=16",
 ]
+NOT_OURS = ("pip ", "make ", "cd ", "accelerate ")
+"""Commands of other programs, which are not run."""
+PAGES = (
+    "README.md",
+    "docs/quick-start.md",
+    "docs/your-data.md",
+    "docs/your-task.md",
+    "docs/rewards-and-frames.md",
+    "docs/scaling.md",
+    "docs/design.md",
+    "docs/run-folder.md",
+    "docs/troubleshooting.md",
+)
+ELSEWHERE = {
+    "docs/bench.md": "measurements that take minutes; tests/bench runs the commands at small sizes",
+    "docs/families.md": "no commands",
+    "docs/learning.md": "trainings that take minutes; tests/training trains the same tasks",
+    "docs/recipes.md": "tests/test_recipes.py dry-runs every recipe",
+    "docs/sandbox.md": "tests/sandbox",
+}
+"""Pages that are not run here, and why."""
 
 
-def commands(page: Path) -> list[list[str]]:
-    """The `vlmrl ...` lines of a page's code blocks, without their comments."""
-    blocks = FENCE.findall(page.read_text())
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith("vlmrl ")]
-    return [shlex.split(line, comments=True)[1:] for line in lines]
+@dataclass(frozen=True)
+class Block:
+    language: str
+    file: str | None
+    code: str
+
+    @property
+    def commands(self) -> Iterator[list[str]]:
+        """The commands of a block, a continued line as one; comments and other programs' commands left out."""
+        for line in self.code.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words and not line.startswith(NOT_OURS):
+                assert words[0] == "vlmrl", f"a command that nothing runs: {line}"
+                yield words[1:]
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(m["language"], m["file"], m["code"]) for m in FENCE.finditer(page.read_text())]
+
+
+def make_media(rows: str) -> None:
+    """Stand-ins for the pictures and videos that rows name, where the rows' folder has none."""
+    for row in map(json.loads, rows.splitlines()):
+        for name in [*row.get("images", ()), row.get("image")]:
+            if name and not Path(name).exists():
+                Image.new("RGB", (120, 96), "steelblue").save(name)
+        if "video" in row and not Path(row["video"]).exists():
+            write_clip(Path(row["video"]), steady(4))
+
+
+def run_command(words: list[str]) -> None:
+    """One `vlmrl` command, cut short."""
+    starts = words[0] == "train" and "--resume" not in words and "--dry-run" not in words
+    steps = SHORTER if starts else []
+    steps = ["--steps", "2", "data.held_out_rows=2"] if words[0] == "warmup" else steps
+    limit = ["--limit", "4"] if words[0] == "eval" else []
+    assert main([*words, *steps, *limit]) == 0, words
+
+
+def run_page(page: Path) -> None:
+    namespace: dict[str, Any] = {}
+    for block in blocks(page):
+        if block.file is not None:
+            Path(block.file).parent.mkdir(parents=True, exist_ok=True)
+            Path(block.file).write_text(block.code)
+            if block.language == "json":
+                make_media(block.code)
+        elif block.language == "python":
+            exec(compile(block.code, str(page), "exec"), namespace)
+        elif not block.language:
+            for words in block.commands:
+                run_command(words)
+        else:
+            assert block.language == "text", f"{page}: a block of {block.language} that nothing runs"
 
 
 @pytest.fixture
-def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The current directory holds what the README's commands name: rows.json, a folder of ScreenSpot-v2, a model."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current directory holds what the pages name: rows.json, a folder of ScreenSpot-v2, a model."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "images").mkdir()
     found = []
@@ -48,32 +129,48 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_the_readmes_commands_run(rows: None) -> None:
-    shown = commands(ROOT / "README.md")
-    assert len(shown) >= 8
-    for command in shown:
-        steps = SHORTER if command[0] == "train" and "--resume" not in command else []
-        steps = ["--steps", "2", "data.held_out_rows=2"] if command[0] == "warmup" else steps
-        limit = ["--limit", "4"] if command[0] == "eval" else []
-        assert main([*command, *steps, *limit]) == 0, command
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_shows_runs(page: str, folder: None) -> None:
+    run_page(ROOT / page)
 
 
 @pytest.mark.slow
 def test_the_examples_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
     example = tmp_path / "own_task"
     shutil.copytree(ROOT / "examples" / "own_task", example)
     monkeypatch.chdir(example)
-    shown = commands(example / "README.md")
-    assert [command[0] for command in shown] == ["tasks", "check", "train"]
-    for command in shown:
-        assert main([*command, *(SHORTER if command[0] == "train" else [])]) == 0, command
+    run_page(example / "README.md")
     assert (example / "runs" / "squares" / "summary.json").is_file()
 
 
+def test_every_page_is_run_or_says_where() -> None:
+    pages = {str(path.relative_to(ROOT)) for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+    assert pages == {*PAGES, *ELSEWHERE}
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+        missing = [target for target in targets if not (page.parent / target).exists()]
+        assert not missing, f"{page.name} points at {missing}"
+
+
+def test_settings_that_pages_name_exist() -> None:
+    from vlmrl.config import Config
+    from vlmrl.settings_help import setting_names
+
+    known = set(setting_names(Config))
+    rooms = {name.partition(".")[0] for name in known}
+    named = re.compile(rf"`((?:{'|'.join(sorted(rooms))})\.[a-z_.]+)(?:=[^`]*)?`")
+    for page in (ROOT / "docs").glob("*.md"):
+        for name in named.findall(page.read_text()):
+            free = name.startswith(("task.options", "task.weights", "task.each"))
+            assert free or name in known or (ROOT / name).exists(), f"{page.name}: no setting {name}"
+
+
 def test_make_targets_the_readme_names_exist() -> None:
-    named = re.findall(r"^make (\w+)", "\n".join(FENCE.findall((ROOT / "README.md").read_text())), re.MULTILINE)
-    assert set(named) == {"demo", "test"}
+    lines = itertools.chain.from_iterable(block.code.splitlines() for block in blocks(ROOT / "README.md"))
+    named = {line.split()[1] for line in lines if line.startswith("make ")}
+    assert named == {"demo", "test"}
     makefile = (ROOT / "Makefile").read_text()
     assert all(re.search(rf"^{name}:", makefile, re.MULTILINE) for name in named)

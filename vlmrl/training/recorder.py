@@ -1,34 +1,6 @@
-"""The run folder: metrics, rollouts, pictures, settings. What a resumed run repeats is cut off first.
+"""Writes the run folder: metrics, rollouts, pictures, settings. What a resumed run repeats is cut off first.
 
-| file | content |
-|---|---|
-| config.yaml | every setting as resolved |
-| environment.json | versions, device, processor settings, command line |
-| metrics.jsonl | one object per training step (kind train) and evaluation (kind eval); the same bit for bit on CPU |
-| timings.jsonl | seconds per phase and step |
-| rollouts/step-NNNNNN.jsonl | every group of a step: prompt, completions, answers, scores, advantages |
-| evals/step-NNNNNN.jsonl | every held-out row of an evaluation |
-| images/FINGERPRINT.png | pictures of the logged groups and of evaluated rows; key frames of their videos as .jpg |
-| checkpoints/step-NNNNNN/ | the newest and the best checkpoint |
-| summary.json | before and after, paths, seconds |
-
-Keys of a train line in metrics.jsonl:
-
-| key | meaning |
-|---|---|
-| reward, rewards | mean total reward, and the mean of each component (null where no answer could be scored by it) |
-| accuracy | mean of the headline metric over the sampled completions |
-| unparsed, truncated | share of completions without an answer, and of those cut at the token limit |
-| reward_errors | rewards that raised an exception |
-| groups, sampled_groups | groups trained on, and groups sampled to get them |
-| dead_groups | share of the groups whose rewards do not vary, so that they teach nothing |
-| advantage_abs, entropy | mean size of the advantages; mean entropy of the sampling distributions (nats) |
-| completion_tokens, completion_tokens_max | mean and longest completion |
-| lr, loss, grad_norm, clip_low, clip_high, kl, skipped, dead_skipped, kept_passes, split_passes | see UpdateStats |
-
-An eval line holds the fields of a ScoreCard. A run of several tasks has the same lines about all of its rows together:
-components are called task.component, and an eval line's score is the mean over the tasks. Beside that, `tasks` holds
-each task's own keys up to completion_tokens_max, or its own ScoreCard; and a row's id begins with its task's name.
+docs/run-folder.md describes every file and every key.
 """
 
 import json
