@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from vlmrl.answers.action import ActionKind, ActionSpace, Argument
 from vlmrl.cli.main import main
 from vlmrl.config import Config
 from vlmrl.geometry import Box, ImageRecord, Size, Unit
-from vlmrl.records import extra_record, recorded_extra
-from vlmrl.report.logged import LoggedGroup, LoggedRollout
+from vlmrl.records import answer_record, extra_record, recorded_extra
+from vlmrl.report.logged import LoggedGroup, logged_group
 from vlmrl.rescoring import RescoredGroup, rescore, same_outcome
 from vlmrl.resolve import resolve
 from vlmrl.training.run import train
-from vlmrl.types import Boxes, Finish, LabelledBox, PromptMode, Score, Unparsed
+from vlmrl.types import Boxes, LabelledBox, Score
 
 TINY = [
     "rollout.prompts_per_step=3",
@@ -111,9 +110,11 @@ def test_changed_code_of_a_task_in_the_working_directory(
 
 
 def logged(*rewards: float) -> LoggedGroup:
-    rollouts = tuple(LoggedRollout("", 1, Finish.STOP, Unparsed(""), {}, reward, 0.0) for reward in rewards)
-    group = LoggedGroup(1, "g", "r", "", "", PromptMode.DIRECT, {}, (), (), (), BOX, None, "", "", (), {})
-    return replace(group, rollouts=rollouts)
+    """A group of rollouts that earned so much."""
+    rollout = {"text": "", "finish": "stop", "answer": {"unparsed": "empty"}}
+    row = {"id": "r", "question": "q", "images": [None], "sizes": [[100, 50]], "gold": answer_record(BOX)}
+    rollouts = [{**rollout, "reward": reward} for reward in rewards]
+    return logged_group({"step": 1, "group": "g", "sample": row, "rollouts": rollouts})
 
 
 @pytest.mark.parametrize(

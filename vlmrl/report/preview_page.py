@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ BUTTONS = (
 def write_preview(preview: Preview, file: Path) -> Path:
     """Writes the page and returns its path. Raises UserError if the file cannot be written."""
     library = PictureLibrary()
-    with tempfile.TemporaryDirectory() as folder, ChartStudio(library) as studio:
+    with tempfile.TemporaryDirectory() as folder, closing(ChartStudio(library)) as studio:
         media = MediaFolder(Path(folder))
         illustrator = Illustrator(Log(media.path, media.path), library, studio)
         groups = [_as_seen(row, media, library) for row in preview.rows]

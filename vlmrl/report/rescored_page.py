@@ -1,10 +1,11 @@
 """The page of `vlmrl rescore`: what changed of every reward component, and the groups whose ranking changed."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from vlmrl.report.charts import ChartStudio
-from vlmrl.report.document import card_section, document, section, write_document
+from vlmrl.report.document import card_section, damage, document, section, write_document
 from vlmrl.report.filters import Button, Cards
 from vlmrl.report.groups import MAX_HEIGHT, facts, words
 from vlmrl.report.illustration import Illustrator
@@ -28,7 +29,7 @@ BUTTONS = (
 def write_rescored_page(found: Rescoring, file: Path) -> Path:
     """Writes the page and returns its path. Raises UserError if the file cannot be written."""
     library, limits = PictureLibrary(), Limits()
-    with ChartStudio(library) as studio:
+    with closing(ChartStudio(library)) as studio:
         illustrator = Illustrator(found.run, library, studio)
         illustrator.draw_charts([group.before for group in found.examples], limits.charts)
         rendered = [(_card(group, illustrator), group) for group in found.examples]
@@ -54,6 +55,7 @@ def write_rescored_page(found: Rescoring, file: Path) -> Path:
             element("p", found.summary(), class_="note"),
             class_="hero",
         ),
+        damage(found.run),
         section("Reward components", "components", _table(found)),
         card_section("Groups that changed", "groups", cards, BUTTONS, "No group has changed."),
         library.definitions(pictures),
