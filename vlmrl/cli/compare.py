@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmrl.cli.json_file import add_json_flag, write_json
+from vlmrl.errors import UserError
 
 DESCRIPTION = """\
 Compare evaluations of the same rows, row by row: every further folder with the first one. Where rows are right or
@@ -30,6 +31,9 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("first", type=Path, metavar="FOLDER", help="folder of an evaluation: the baseline")
     parser.add_argument("others", type=Path, metavar="FOLDER", nargs="+", help="folders to compare with it")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="draw the rows that two evaluations disagree about, as one HTML file"
+    )
     parser.add_argument("--anyway", action="store_true", help="compare what was not measured alike, too")
     add_json_flag(parser)
     parser.set_defaults(run=run)
@@ -41,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
     from vlmrl.evaluation.compare import compare, read_evaluation, require_alike
     from vlmrl.evaluation.show import comparison_table
 
+    if args.page is not None and len(args.others) > 1:
+        raise UserError("--page draws two evaluations; give one folder to compare the first with")
     first = read_evaluation(args.first)
     pairs = []
     for folder in args.others:
@@ -48,4 +54,8 @@ def run(args: argparse.Namespace) -> None:
         require_alike(first, second, args.anyway)
         pairs.append(compare(first, second))
     Console(highlight=False).print(comparison_table(pairs))
+    if args.page is not None:
+        from vlmrl.report.flips import write_flips_page
+
+        print(f"page {write_flips_page(args.first, args.others[0], args.page)}")
     write_json(args.json, {"comparisons": [pair.record() for pair in pairs]})
