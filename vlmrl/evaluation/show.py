@@ -64,9 +64,9 @@ def _score_table(card: Json) -> Table:
     title = card["benchmark"] or card["task"]
     table = _table(f"{title}, {card['split']}" if card["split"] else title, "n", card["metric"], "95% interval")
     published = {card["average"]: " (published)"} if card["benchmark"] else {}
-    count = str(card["n"])
-    if card["published_rows"] not in (None, card["n"]):
-        count += f" of {card['published_rows']}"
+    counted = card["metrics"][card["metric"]]["n"]
+    of = {card["n"], card["published_rows"] or card["n"]} - {counted}
+    count = " of ".join(map(str, [counted, *sorted(of)]))
     micro, macro = published.get("micro", ""), published.get("macro", "")
     table.add_row(f"micro: over rows{micro}", count, f"{card['score']:.1%}", _interval(card))
     if len(card["cells"]) > 1:
