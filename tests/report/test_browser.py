@@ -132,7 +132,7 @@ def test_a_span_is_drawn_at_its_seconds(tmp_path: Path, open_page: OpenPage) -> 
     timeline = page.locator("#groups .card").nth(index).locator(".timeline")
     seen = pixels(timeline)
     scale = seen.shape[1] / 480
-    row_under_axis = round((timeline.locator(".axis").evaluate("(axis) => axis.y1.baseVal.value") + 3) * scale)
+    row_under_axis = round((timeline.locator("line.axis").evaluate("(axis) => axis.y1.baseVal.value") + 3) * scale)
 
     def greenish(second: float, shift: int) -> bool:
         r, g, b = seen[row_under_axis, round((22 + 456 * second / duration) * scale) + shift]

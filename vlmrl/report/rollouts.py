@@ -124,14 +124,14 @@ def table(group: LoggedGroup) -> Html:
     names = dict.fromkeys(name for rollout in group.rollouts for name in rollout.scores)
     unscorable = {name: reason for name in names if (reason := _never_scorable(name, group))}
     components = [name for name in names if name not in unscorable]
+    figures = _figures(group)
     head = element(
         "tr",
         element("th", "#"),
         element("th", "Completion", class_="wide"),
-        element("th", "reward", class_="figure"),
-        element("th", "advantage", class_="figure"),
+        *(element("th", name, class_="figure") for name in figures),
     )
-    rows = [_row(number, rollout, components, group) for number, rollout in enumerate(group.rollouts, start=1)]
+    rows = [_row(number, rollout, components, figures, group) for number, rollout in enumerate(group.rollouts, start=1)]
     return element(
         "div",
         element("table", element("thead", head), element("tbody", *rows)),
@@ -174,28 +174,34 @@ def _never_scorable(name: str, group: LoggedGroup) -> str | None:
     return scores[0].unscorable if scores and all(score.unscorable is not None for score in scores) else None
 
 
-def _row(number: int, rollout: LoggedRollout, components: Sequence[str], group: LoggedGroup) -> Html:
+def _figures(group: LoggedGroup) -> tuple[str, ...]:
+    """What is known of every completion: a lone one has no advantage, one that no reward has seen no reward."""
+    if not any(rollout.scores for rollout in group.rollouts):
+        return ()
+    return ("reward", "advantage") if len(group.rollouts) > 1 else ("reward",)
+
+
+def _row(
+    number: int, rollout: LoggedRollout, components: Sequence[str], figures: Sequence[str], group: LoggedGroup
+) -> Html:
+    values = {"reward": fixed(rollout.reward), "advantage": signed(rollout.advantage)}
+    said = element(
+        "p", outcome(rollout, group), " · ", element("span", ending(rollout), class_="ending"), class_="note"
+    )
     return element(
         "tr",
         element("th", str(number), class_="figure", scope="row"),
         element(
             "td",
             completion(rollout, group.mode),
-            element(
-                "p", outcome(rollout, group), " · ", element("span", ending(rollout), class_="ending"), class_="note"
-            ),
+            said,
             parts(rollout, components),
             *explanations(rollout, components),
         ),
-        _figure("reward", join(fixed(rollout.reward))),
-        _figure("advantage", join(signed(rollout.advantage))),
+        # A cell names itself for narrow screens, where the table has no head.
+        *(element("td", values[name], class_="figure", data_label=name) for name in figures),
         data_answer=number,
     )
-
-
-def _figure(label: str, content: Html) -> Html:
-    """A cell that names itself, for narrow screens where the table has no head."""
-    return element("td", content, class_="figure", data_label=label)
 
 
 def _part(score: Score | None) -> Html:

@@ -1,6 +1,7 @@
 """A clip as a time line: key frames, the gold span, and every answered span in a row of its own."""
 
 from collections.abc import Callable, Sequence
+from math import ceil
 
 from vlmrl.geometry import Clip, Size, Span
 from vlmrl.report.logged import LoggedRollout, LoggedVideo
@@ -17,11 +18,15 @@ WIDTH = 480
 """Page pixels."""
 LEFT = 22
 """Room for the numbers of the answers."""
+FRAMES_IN_A_ROW = 4
+"""Key frames that are wider than high; of others twice as many."""
 FRAME_GAP = 3
-FRAME_HEIGHT = 90
+FRAME_HEIGHT = 120
 """Most height of a key frame."""
-JOIN = 14
-"""Between key frames and axis, where lines lead from each frame to its time."""
+CAPTION = 15
+"""Room for the time below a key frame."""
+TICK = 5
+"""Length of the mark on the axis where a key frame is shown."""
 ROW = 14
 LEAST_WIDTH = 2
 """A span without length still shows."""
@@ -68,7 +73,7 @@ def timeline(
 
     frames, axis = _frames(video, size, x)
     rows = axis + 6
-    bottom = rows + ROW * max(1, len(answers)) + 4
+    bottom = rows + ROW * (len(answers) or bool(gold)) + 4
     layers = [*frames, element("line", class_="axis", x1=LEFT, x2=WIDTH - 2, y1=axis, y2=axis)]
     layers += [
         element("rect", class_="gold-band", x=x(s.start), y=axis, width=_width(x, s), height=bottom - axis)
@@ -110,19 +115,22 @@ def _width(x: Scale, span: Span) -> float:
 
 
 def _frames(video: LoggedVideo, size: Size | None, x: Scale) -> tuple[list[Html], float]:
-    """The strip of key frames with a line from each to its time, and where the axis below is."""
+    """The key frames with their times, a tick on the axis for each, and where the axis below them is."""
     if size is None or not video.frames:
         return [], 4.0
-    cell = (WIDTH - LEFT - 2) / len(video.frames)
+    columns = FRAMES_IN_A_ROW if size.width > size.height else 2 * FRAMES_IN_A_ROW
+    cell = (WIDTH - LEFT - 2) / columns
     scale = min((cell - FRAME_GAP) / size.width, FRAME_HEIGHT / size.height)
     width, height = size.width * scale, size.height * scale
+    axis = ceil(len(video.frames) / columns) * (height + CAPTION) + TICK
     drawn = []
     for index, (name, second) in enumerate(zip(video.frames, video.seconds, strict=True)):
-        middle = LEFT + cell * (index + 0.5)
-        place = f"translate({middle - width / 2:.2f} 0) scale({scale:.4f})"
+        row, column = divmod(index, columns)
+        left, top = LEFT + cell * column, row * (height + CAPTION)
         outline = element("rect", class_="frame", width=size.width, height=size.height, stroke_width=1 / scale)
-        title = element("title", f"{fixed(second, 2)} s")
-        drawn.append(element("g", title, shown(name, size), outline, transform=place))
-        path = f"M{middle:.2f} {height + 1:.2f}V{height + 4:.2f}L{x(second):.2f} {height + JOIN:.2f}"
-        drawn.append(element("path", class_="lead", d=path))
-    return drawn, height + JOIN
+        place = f"translate({left:.2f} {top:.2f}) scale({scale:.4f})"
+        drawn.append(element("g", shown(name, size), outline, transform=place))
+        middle, bottom = left + width / 2, top + height
+        drawn.append(element("text", f"{fixed(second, 1)} s", class_="time frame-time", x=middle, y=bottom + 11))
+        drawn.append(element("path", class_="axis", d=f"M{x(second):.2f} {axis:.2f}v{-TICK}"))
+    return drawn, axis
