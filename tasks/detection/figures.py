@@ -33,6 +33,7 @@ class CocoTruth:
 
     image_id: int | str
     categories: Mapping[str, int]
+    """Name -> id; one object for all pictures of a file."""
     targets: tuple[Target, ...]
     """With the area of the outline, and with objects narrower than a pixel, of which no answer is expected."""
 
@@ -42,8 +43,9 @@ def coco_estimates(
 ) -> dict[str, Estimate]:
     """The figures of COCOeval.summarize: ap, ap50, ap75, ap_small, ..., ar1, ar10, ar100, ar_small, ...
 
-    An answer that did not parse has no boxes. Pictures are in the order of their COCO ids, as pycocotools sorts them,
-    or else in the order of `rows`. Rows with a tag `set` are evaluated set by set; a figure is then the unweighted mean
+    An answer that did not parse has no boxes. The pictures of a COCO file are in the order of their ids, as pycocotools
+    sorts them; others, and those of several files, are in the order of `rows`, with the area of the box for that of the
+    object. Rows with a tag `set` are evaluated set by set; a figure is then the unweighted mean
     over the sets that have it, and resamples are drawn within sets. Empty if no row has a gold box.
     """
     sets: dict[str, list[ScoredRow]] = defaultdict(list)
@@ -65,12 +67,12 @@ def coco_estimates(
 
 
 def _pictures(rows: Sequence[ScoredRow]) -> tuple[list[Picture], Mapping[str, int]]:
-    truths = [sample.extra.get("coco") for sample, _ in rows]
     answers = [answer if isinstance(answer, Boxes) else NO_BOXES for _, answer in rows]
-    if all(isinstance(truth, CocoTruth) for truth in truths):
-        pairs = sorted(zip(truths, answers, strict=True), key=lambda pair: pair[0].image_id)  # type: ignore[union-attr]
-        pictures = [Picture(answer, truth.targets) for truth, answer in pairs]  # type: ignore[union-attr]
-        return pictures, truths[0].categories  # type: ignore[union-attr]
+    truths = [truth for sample, _ in rows if isinstance(truth := sample.extra.get("coco"), CocoTruth)]
+    one_file = len({id(truth.categories) for truth in truths}) == 1
+    if one_file and len(truths) == len(rows):
+        pairs = sorted(zip(truths, answers, strict=True), key=lambda pair: pair[0].image_id)
+        return [Picture(answer, truth.targets) for truth, answer in pairs], truths[0].categories
     labels = sorted({item.label for sample, _ in rows for item in gold_boxes(sample).items})
     categories = {label: k for k, label in enumerate(labels, start=1)}
     return [

@@ -74,7 +74,7 @@ def with_categories(samples: Sequence[Sample], folder: Path) -> list[Sample]:
     categories: dict[str, list[str]] = {}
     for category, entries in classified.items():
         for entry in entries:
-            categories.setdefault(str(entry["id"] if isinstance(entry, dict) else entry), []).append(category)
+            categories.setdefault(str(entry.get("id") if isinstance(entry, dict) else entry), []).append(category)
     return [replace(row, extra={**row.extra, "categories": tuple(categories.get(row.id, ()))}) for row in samples]
 
 

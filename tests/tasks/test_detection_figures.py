@@ -179,6 +179,8 @@ def test_sets_are_averaged_and_resampled_one_by_one(tmp_path: Path) -> None:
     together = FIGURES.coco_estimates(scored)["ap"]
     assert together.value == pytest.approx(sum(values) / 2)
     assert together.n == 16
+    untagged = [(replace(sample, tags={}), answer) for sample, answer in scored]
+    assert FIGURES.coco_estimates(untagged, resamples=1)["ap"].n == 16  # two files' ids mean nothing together
     perfect = [(sample, sample.gold) for sample, _ in scored]
     figure = FIGURES.coco_estimates(perfect)["ap"]
     assert figure.value > 0.9
