@@ -218,7 +218,7 @@ def test_held_out_rows_stand_side_by_side(make_run: MakeRun) -> None:
 def test_scores_by_kind_of_row(make_run: MakeRun) -> None:
     text = report_of(make_run()).text
     assert "desktop/icon 60 30.6% 47.6%" in text
-    assert "Micro average (all rows) 256 40.6% 57.6%" in text
+    assert "Micro average (all rows) 256 40.6% [34.8, 46.7] 57.6% [51.8, 63.7]" in text
     assert "Macro average (mean of the cells) 36.6% 53.6%" in text
 
 

@@ -21,6 +21,7 @@ DEAD = 1e-9
 
 BUTTONS = (
     Button("All"),
+    Button("Newest", sort="step:-1"),
     Button("Best", sort="mean:-1"),
     Button("Worst", sort="mean:1"),
     Button("Most spread", sort="spread:-1"),
@@ -122,6 +123,7 @@ def group_card(
         class_=" ".join(["card", *(name for name, holds in states.items() if holds)]),
         tabindex=-1,
         data_kinds=kinds_attribute(group),
+        data_step=group.step,
         data_mean=f"{group.metrics.get(metric, 0.0) if metric else mean:.6f}",
         data_spread=f"{spread:.6f}",
     )

@@ -81,7 +81,6 @@ def _headline(run: RunFolder) -> Html:
         ("Seed", _fact(run, "seed")),
         ("Steps", steps),
         *((f"Time {name}", duration(number(run.summary, "seconds", key))) for key, name in _times(run)),
-        ("Device", str(run.environment.get("device") or "")),
     ]
     return element(
         "header",
@@ -90,7 +89,7 @@ def _headline(run: RunFolder) -> Html:
         score(f"Held-out {_metric(run)}", before, after),
         element("p", "This run has not finished: it has no summary yet.", class_="notice") if not run.summary else None,
         definitions([(name, value) for name, value in facts if value], "facts"),
-        definitions([*_paths(run), *_versions(run)], "paths"),
+        definitions([*_paths(run), *_machine(run)], "paths"),
         folded("Settings", run.settings),
         folded("Environment", json.dumps(run.environment, indent=2, ensure_ascii=False) if run.environment else ""),
         class_="hero",
@@ -111,11 +110,14 @@ def _algorithm(run: RunFolder) -> str:
     return str(name or "")
 
 
-def _versions(run: RunFolder) -> list[tuple[str, str]]:
-    packages = run.environment.get("packages")
-    known = packages if isinstance(packages, dict) else {}
-    versions = [f"{name} {known[name]}" for name in ("vlmrl", "torch", "transformers") if known.get(name)]
-    return [("Versions", ", ".join(versions))] if versions else []
+def _machine(run: RunFolder) -> list[tuple[str, str]]:
+    known = run.environment
+    packages = known.get("packages")
+    named = {"Python": known.get("python"), **(packages if isinstance(packages, dict) else {})}
+    versions = [f"{name} {named[name]}" for name in ("vlmrl", "torch", "transformers", "Python") if named.get(name)]
+    machine = [str(known[name]) for name in ("device", "platform") if known.get(name)]
+    facts = {"Machine": ", ".join(machine), "Versions": ", ".join(versions)}
+    return [(name, value) for name, value in facts.items() if value]
 
 
 def _times(run: RunFolder) -> list[tuple[str, str]]:

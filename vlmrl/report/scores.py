@@ -18,7 +18,7 @@ def score(what: str, before: Any, after: Any) -> Html | None:
         element(
             "span",
             element("b", percent(number(record, "score"))),
-            f" {interval(number(record, 'low'), number(record, 'high'))}",
+            f" {_bounds(record)}",
             class_="value",
         )
         for record in scores
@@ -35,23 +35,18 @@ def score(what: str, before: Any, after: Any) -> Html | None:
 
 def cells(evals: Mapping[int, Json], metric: str) -> Html | None:
     """Scores of the first and the last evaluation by the tags that the metric is broken down by."""
-    if not any(isinstance(record.get("cells"), dict) and record["cells"] for record in evals.values()):
+    if not evals:
         return None
     steps = list(evals)
     shown = {step: evals[step] for step in (steps[0], steps[-1])}
-    last = shown[steps[-1]]
-    names = dict.fromkeys(name for record in shown.values() for name in record.get("cells") or {})
-    rows = [
-        _row(
-            name, _whole(number(last, "cells", name, "n")), [number(r, "cells", name, "value") for r in shown.values()]
-        )
-        for name in names
-    ]
-    averages = (("Micro average (all rows)", "score"), ("Macro average (mean of the cells)", "macro"))
-    for label, key in averages:
-        scores = [number(record, key) for record in shown.values()]
-        if any(value is not None for value in scores):
-            rows.append(_row(label, _whole(number(last, "n")) if key == "score" else "", scores, "average"))
+    figures = [_cells(record) for record in shown.values()]
+    names = dict.fromkeys(name for found in figures for name in found)
+    if not names:
+        return None
+    rows = [_row(name, [found.get(name) for found in figures], "value") for name in names]
+    for label, key in (("Micro average (all rows)", "score"), ("Macro average (mean of the cells)", "macro")):
+        if any(number(record, key) is not None for record in shown.values()):
+            rows.append(_row(label, list(shown.values()), key, "average"))
     head = element(
         "tr",
         element("th", "Kind of row"),
@@ -62,14 +57,34 @@ def cells(evals: Mapping[int, Json], metric: str) -> Html | None:
     return section(f"Held-out {metric} by kind of row", "cells", element("div", table, class_="scroll"))
 
 
-def _row(name: str, rows: str, scores: Sequence[float | None], style: str | None = None) -> Html:
+def _row(name: str, figures: Sequence[Any], key: str, style: str | None = None) -> Html:
+    """A figure at each step, and how many rows it is about; a macro average is about no number of rows."""
+    known = [figure if isinstance(figure, dict) else {} for figure in figures]
+    macro = key == "macro"
     return element(
         "tr",
         element("th", name, scope="row"),
-        element("td", rows, class_="figure"),
-        *(element("td", percent(value), class_="figure") for value in scores),
+        element("td", "" if macro else _whole(number(known[-1], "n")), class_="figure"),
+        *(
+            element(
+                "td",
+                percent(number(figure, key)),
+                None if macro else element("span", f" {_bounds(figure)}", class_="note"),
+                class_="figure",
+            )
+            for figure in known
+        ),
         class_=style,
     )
+
+
+def _cells(record: Json) -> Json:
+    found = record.get("cells")
+    return found if isinstance(found, dict) else {}
+
+
+def _bounds(figure: Json) -> str:
+    return interval(number(figure, "low"), number(figure, "high"))
 
 
 def _whole(value: float | None) -> str:
