@@ -1,10 +1,7 @@
 """COCO val2017 and ODinW. Their official score is COCO's AP (`ap` on a score card); F1 at an IoU is beside it."""
 
-from functools import partial
-
 from vlmrl.evaluation.benchmark import Anchor, Benchmark
 
-from .figures import coco_estimates
 from .loaders import load_coco, load_odinw
 
 RULE = "every score 1 unless confidences are asked for: pictures by their id, boxes in the order they were written"
@@ -42,7 +39,6 @@ BENCHMARKS = [
         scorer=f"{VENDORS}: pycocotools' COCOeval set by set, ap over 100 boxes per class and ap50, ap75 over 1000, "
         f"unweighted mean of the sets; {RULE}",
         metric="ap",
-        figures=partial(coco_estimates, max_detections=(100, 300, 1000)),
         rows=4608,
         anchors=(
             Anchor("Qwen2.5-VL-3B", 0.375, QWEN2_5),

@@ -22,6 +22,8 @@ from vlmrl.task import ScoredRow
 from vlmrl.types import Boxes, Sample
 
 RESAMPLES = 100
+SETS_MAX_DETECTIONS = (100, 300, 1000)
+"""Boxes per picture and class that the Qwen team's ODinW script looks at (evaluation/ODinW-13 of QwenLM/Qwen3-VL)."""
 SIZES = tuple(AREAS)[1:]
 AP_LIMIT = 100
 """Boxes per picture and class behind `ap`, whatever the limits of the other figures are: COCOeval.summarize's."""
@@ -38,20 +40,20 @@ class CocoTruth:
     """With the area of the outline, and with objects narrower than a pixel, of which no answer is expected."""
 
 
-def coco_estimates(
-    rows: Sequence[ScoredRow], max_detections: Sequence[int] = MAX_DETECTIONS, resamples: int = RESAMPLES
-) -> dict[str, Estimate]:
+def coco_estimates(rows: Sequence[ScoredRow], resamples: int = RESAMPLES) -> dict[str, Estimate]:
     """The figures of COCOeval.summarize: ap, ap50, ap75, ap_small, ..., ar1, ar10, ar100, ar_small, ...
 
     An answer that did not parse has no boxes. The pictures of a COCO file are in the order of their ids, as pycocotools
     sorts them; others, and those of several files, are in the order of `rows`, with the area of the box for that of the
-    object. Rows with a tag `set` are evaluated set by set; a figure is then the unweighted mean
-    over the sets that have it, and resamples are drawn within sets. Empty if no row has a gold box.
+    object. Rows with a tag `set` (ODinW) are evaluated set by set, with the limits `SETS_MAX_DETECTIONS`; a figure is
+    then the unweighted mean over the sets that have it, and resamples are drawn within sets. Empty if no row has a gold
+    box.
     """
     sets: dict[str, list[ScoredRow]] = defaultdict(list)
     for row in rows:
         sets[row[0].tags.get("set", "")].append(row)
-    evaluations = [coco_evaluation(*_pictures(part), AREAS, max_detections) for part in sets.values()]
+    limits = {name: SETS_MAX_DETECTIONS if name else MAX_DETECTIONS for name in sets}
+    evaluations = [coco_evaluation(*_pictures(part), AREAS, limits[name]) for name, part in sets.items()]
     found = _mean([_summary(evaluation) for evaluation in evaluations])
     parts = [_Matched(evaluation) for evaluation in evaluations]
     random = np.random.default_rng(0)

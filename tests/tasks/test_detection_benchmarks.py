@@ -59,7 +59,7 @@ def test_a_card_of_coco_is_about_ap_and_has_f1_beside_it() -> None:
 
 def test_odinw_has_the_limits_of_the_qwen_teams_script() -> None:
     rows = BENCHMARKS["odinw"].load(SAMPLES / "odinw")
-    figures = BENCHMARKS["odinw"].figures([(row, row.gold) for row in rows])
+    figures = FOLDER.create({}).corpus_metrics([(row, row.gold) for row in rows])
     assert {"ap", "ap50", "ap75", "ar100", "ar300", "ar1000"} <= set(figures)
     assert "ar1" not in figures
 
@@ -70,7 +70,7 @@ def test_labels_that_are_no_class_of_the_set_are_dropped_by_ap_and_counted_by_f1
     spam = [{"bbox_2d": [0, 0, 9, 9], "label": "unicorn"}] * 3
     item = evaluated(row, json.dumps(spam + gold))
     assert isinstance(item.answer, Boxes)
-    assert BENCHMARKS["odinw"].figures([(row, item.answer)])["ap"].value == pytest.approx(1)
+    assert FOLDER.create({}).corpus_metrics([(row, item.answer)])["ap"].value == pytest.approx(1)
     assert item.metrics["f1_50"] == pytest.approx(2 * len(gold) / (2 * len(gold) + 3))
 
 
