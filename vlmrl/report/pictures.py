@@ -25,9 +25,13 @@ class Thumbnail:
 
 
 class PictureLibrary:
-    """Thumbnails by picture name. A file that cannot be read (half written) counts as not there."""
+    """Thumbnails by picture name. A file that cannot be read (half written) counts as not there.
 
-    def __init__(self) -> None:
+    A picture keeps at most `largest` pixels in width and height.
+    """
+
+    def __init__(self, largest: tuple[int, int] = (MAX_WIDTH, MAX_HEIGHT)) -> None:
+        self._largest = largest
         self._thumbnails: dict[str, Thumbnail | None] = {}
 
     def __len__(self) -> int:
@@ -36,13 +40,13 @@ class PictureLibrary:
     def add(self, name: str, file: Path | None) -> bool:
         """Takes the picture in; whether it can be shown."""
         if self._thumbnails.get(name) is None:
-            self._thumbnails[name] = _of_file(file) if file else None
+            self._thumbnails[name] = _of_file(file, self._largest) if file else None
         return self._thumbnails[name] is not None
 
     def add_drawn(self, name: str, picture: Image.Image) -> None:
         """Takes in a picture that is in no file."""
         if name not in self._thumbnails:
-            self._thumbnails[name] = _thumbnail(picture.convert("RGB"))
+            self._thumbnails[name] = _thumbnail(picture.convert("RGB"), self._largest)
 
     def has(self, name: str) -> bool:
         """Whether the picture has been taken in and can be shown."""
@@ -77,17 +81,17 @@ def _anchor(name: str) -> str:
     return f"picture-{name}"
 
 
-def _of_file(file: Path) -> Thumbnail | None:
+def _of_file(file: Path, largest: tuple[int, int]) -> Thumbnail | None:
     try:
         with Image.open(file) as picture:
-            return _thumbnail(picture.convert("RGB"))
+            return _thumbnail(picture.convert("RGB"), largest)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 
-def _thumbnail(picture: Image.Image) -> Thumbnail:
+def _thumbnail(picture: Image.Image, largest: tuple[int, int]) -> Thumbnail:
     """The smaller of its PNG and its JPEG."""
-    picture.thumbnail((MAX_WIDTH, MAX_HEIGHT), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    picture.thumbnail(largest, Image.Resampling.LANCZOS, reducing_gap=3.0)
     png, jpeg = io.BytesIO(), io.BytesIO()
     picture.save(png, "PNG")
     picture.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")

@@ -13,7 +13,7 @@ from vlmrl.preview import Preview, PreviewRow
 from vlmrl.records import group_record
 from vlmrl.report.charts import ChartStudio
 from vlmrl.report.document import card_section, definitions, document, write_document
-from vlmrl.report.filters import Button, Cards
+from vlmrl.report.filters import Button, Cards, kinds_attribute
 from vlmrl.report.groups import MAX_HEIGHT, facts
 from vlmrl.report.illustration import Illustrator
 from vlmrl.report.logged import Log, LoggedGroup, logged_group
@@ -23,6 +23,8 @@ from vlmrl.report.pictures import PictureLibrary
 from vlmrl.report.rollouts import completion, explanations, outcome, parts, written
 from vlmrl.report.sampling import Limits, cut
 
+MODEL_SIZE = (2048, 2048)
+"""Pictures are embedded in the size the model sees up to this one, so that zooming in shows what it can read."""
 BUTTONS = (
     Button("All"),
     Button("Problems", show="problems"),
@@ -34,7 +36,7 @@ BUTTONS = (
 
 def write_preview(preview: Preview, file: Path) -> Path:
     """Writes the page and returns its path. Raises UserError if the file cannot be written."""
-    library = PictureLibrary()
+    library = PictureLibrary(MODEL_SIZE)
     with tempfile.TemporaryDirectory() as folder, closing(ChartStudio(library)) as studio:
         media = MediaFolder(Path(folder))
         illustrator = Illustrator(Log(media.path, media.path), library, studio)
@@ -44,14 +46,15 @@ def write_preview(preview: Preview, file: Path) -> Path:
     pictures = frozenset(name for group in groups for name in illustrator.names(group, group.rollouts))
     rule = (
         f"{count(len(cards), 'row')} spread evenly over {count(preview.total, 'row')}. Pictures are resized as for the "
-        "model. Green is gold as it stands in the data; the dashed box or the dot is the gold answer after it was "
-        "written in the model's coordinates and parsed back: the two must lie on each other, and on the right thing."
+        "model: zoom in to see what it can read. Green is gold as it stands in the data; the dashed box or the dot is "
+        "the gold answer after it was written in the model's coordinates and parsed back: the two must lie on each "
+        "other, and on the right thing."
     )
     page = document(
         f"{preview.task} preview · vlmrl",
         _headline(preview),
         *(element("p", cut(problem), class_="notice") for problem in preview.unusable),
-        card_section("Rows", "rows", Cards(cards, pictures, rule), BUTTONS, "No row can be shown."),
+        card_section("Rows", "rows", Cards(cards, pictures, rule, groups), BUTTONS, "No row can be shown."),
         library.definitions(pictures),
     )
     return write_document(page, file)
@@ -120,6 +123,7 @@ def _card(row: PreviewRow, group: LoggedGroup, illustrator: Illustrator) -> Html
         ),
         class_="card problems" if row.problems else "card",
         tabindex=-1,
+        data_kinds=kinds_attribute(group),
         data_target=f"{1.0 if row.target is None else row.target:.6f}",
         data_tokens=tokens,
         data_blind=f"{blind:.6f}",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlmrl.report.charts import ChartStudio
 from vlmrl.report.document import card_section, damage, document, section, write_document
-from vlmrl.report.filters import Button, Cards
+from vlmrl.report.filters import Button, Cards, kinds_attribute
 from vlmrl.report.groups import MAX_HEIGHT, facts, words
 from vlmrl.report.illustration import Illustrator
 from vlmrl.report.logged import LoggedRollout
@@ -45,7 +45,9 @@ def write_rescored_page(found: Rescoring, file: Path) -> Path:
         shown //= 2
     pictures = frozenset(name for i in range(shown) for name in names[i])
     rule = f"{count(shown, 'group')} of {count(found.groups, 'group')}: those that changed most."
-    cards = Cards([card for card, _ in rendered[:shown]], pictures, rule)
+    cards = Cards(
+        [card for card, _ in rendered[:shown]], pictures, rule, [group.before for _, group in rendered[:shown]]
+    )
     page = document(
         f"{found.run.path.resolve().name} rescored · vlmrl",
         element(
@@ -107,8 +109,7 @@ def _card(group: RescoredGroup, illustrator: Illustrator) -> Html:
         *words(before),
         class_=" ".join(["card", *(name for name, holds in states.items() if holds)]),
         tabindex=-1,
-        data_step=before.step,
-        data_task=before.task or None,
+        data_kinds=kinds_attribute(before),
         data_flips=len(flips),
         data_change=f"{group.largest_change:.6f}",
     )
