@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BROWSER := $(shell command -v chromium chromium-browser google-chrome | head -1)
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCHVISION := $(shell grep '^torchvision==' constraints.txt)
 
@@ -18,7 +19,8 @@ demo: $(INSTALLED)
 	$(BIN)/vlmrl train --task gui_grounding --run $$run
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@test -n "$(BROWSER)" || echo "no chromium here: pages are not tested in a browser (apt-get install chromium)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(if $(BROWSER),,-m "not browser")
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
