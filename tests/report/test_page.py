@@ -114,6 +114,20 @@ def test_every_curve_is_drawn(make_run: MakeRun) -> None:
     assert not any("nan" in (path["d"] or "") for path in page.all("path"))
 
 
+def test_numbers_that_an_algorithm_adds_are_drawn_too(make_run: MakeRun) -> None:
+    run = make_run(3)
+    lines = [json.loads(text) for text in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    pieces = {"buffer": {"size": 7, "mode": "fifo"}, "scale": 0.5}
+    added = [one | {"beta": 0.1, "note": "x", "pieces": pieces} if one["kind"] == "train" else one for one in lines]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in added), encoding="utf-8")
+    page = report_of(run)
+    drawn = [attrs.get("aria-label") for attrs in page.all("svg")]
+    assert "beta over steps" in drawn
+    assert drawn.count("pieces over steps") == 1
+    assert "buffer/size 7.00 → 7.00" in page.text
+    assert "note over steps" not in drawn
+
+
 def first_drawing(run: Path, step: int = 1, index: int = 0) -> tuple[LoggedGroup, Page]:
     folder, library = RunFolder(run), PictureLibrary()
     group = folder.groups(run / "rollouts" / f"step-{step:06}.jsonl")[index]
