@@ -348,6 +348,15 @@ def test_long_completions_are_cut_and_say_so(make_run: MakeRun) -> None:
     assert "x" * 2001 not in text
 
 
+def test_a_completion_that_the_policy_did_not_sample_says_so(make_run: MakeRun) -> None:
+    run = make_run(1)
+    file = run / "rollouts" / "step-000001.jsonl"
+    first = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
+    first["rollouts"][0]["source"] = "expert"
+    file.write_text(json.dumps(first) + "\n", encoding="utf-8")
+    assert report_of(run).text.count("14 tokens, stop, expert") == 1
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has none of config.yaml, metrics.jsonl, summary.json"):
         write_report(tmp_path)
