@@ -13,6 +13,7 @@ from PIL import Image
 
 from vlmrl.errors import UserError
 from vlmrl.geometry import Box, Point
+from vlmrl.report import charts
 from vlmrl.report import page as run_page
 from vlmrl.report.charts import ChartStudio
 from vlmrl.report.illustration import Illustrator
@@ -21,6 +22,7 @@ from vlmrl.report.page import write_report
 from vlmrl.report.pictures import PictureLibrary
 from vlmrl.report.run_folder import RunFolder
 from vlmrl.report.sampling import Limits
+from vlmrl.sandbox import Outcome, Status
 from vlmrl.types import Unparsed
 
 MakeRun = Callable[..., Path]
@@ -313,6 +315,57 @@ def test_a_picture_name_cannot_leave_the_run(make_run: MakeRun) -> None:
     file = run / "rollouts" / "step-000001.jsonl"
     file.write_text(file.read_text(encoding="utf-8").replace('["s1p0"]', '["../secret"]'), encoding="utf-8")
     assert len(report_of(run).all("image")) == 2 + 6
+
+
+def test_a_link_out_of_the_run_is_not_followed(make_run: MakeRun) -> None:
+    run = make_run(1)
+    picture = run / "images" / "s1p0.png"
+    picture.rename(run.parent / "secret.png")
+    picture.symlink_to(run.parent / "secret.png")
+    assert len(report_of(run).all("image")) == 2 + 6
+
+
+def answer_with_scripts(run: Path, *sources: str) -> None:
+    """Makes the first group of a run answer with scripts."""
+    file = run / "rollouts" / "step-000001.jsonl"
+    first = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
+    first["sample"]["gold"] = {"type": "code", "source": "draw()"}
+    first["sample"]["extra"] = {"preamble": "import draw\n"}
+    first["rollouts"] = first["rollouts"][: len(sources)]
+    for rollout, source in zip(first["rollouts"], sources, strict=True):
+        rollout["answer"] = {"type": "code", "source": source}
+    file.write_text(json.dumps(first) + "\n", encoding="utf-8")
+
+
+def test_scripts_that_are_the_same_are_run_once_and_share_a_picture(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    class Drawing:
+        def __init__(self, workers: int) -> None: ...
+        def close(self) -> None: ...
+        def run(self, scripts: list[str]) -> list[Outcome]:
+            ran.extend(scripts)
+            return [Outcome(Status.TIMEOUT, None, "too <slow>") for _ in scripts]
+
+    monkeypatch.setattr(charts, "Sandbox", Drawing)
+    run = make_run(1)
+    answer_with_scripts(run, "a", "b", "a")
+    text = report_of(run).text
+    assert ran == ["import draw\na", "import draw\nb"]
+    assert "target timeout: too <slow> 1,3 timeout: too <slow> 2" in text
+    assert "Gold script draw()" in text
+
+
+def test_where_scripts_cannot_run_the_page_says_why(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(workers: int) -> None:
+        raise UserError("the sandbox needs Linux")
+
+    monkeypatch.setattr(charts, "Sandbox", refuse)
+    run = make_run(1)
+    answer_with_scripts(run, "a", "b")
+    assert report_of(run).text.count("not drawn: the sandbox needs Linux") == 2
 
 
 def test_long_runs_are_sampled_and_say_so(make_run: MakeRun) -> None:
