@@ -13,6 +13,9 @@ from PIL import Image
 
 from tests.report.conftest import RED, SIZES, OpenPage, line, point, rollout, write_lines
 from tests.report.drawn_run import drawn_run
+from tests.report.test_answers_page import evaluation
+from vlmrl.cli.main import main
+from vlmrl.report.flips import write_flips_page
 from vlmrl.report.page import write_report
 
 pytestmark = pytest.mark.browser
@@ -44,6 +47,24 @@ def test_pages_of_every_task_load_and_fit(task: str, tmp_path: Path, open_page: 
     for width in (1200, 390):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_every_other_page_loads_and_has_its_filters(tmp_path: Path, open_page: OpenPage) -> None:
+    run = drawn_run(tmp_path / "run", "gui_action")
+    (run / "environment.json").write_text(json.dumps({"model_type": "qwen3_vl"}))
+    evaluations = [evaluation(tmp_path / name, [True, name == "a"]) for name in "ab"]
+    commands = {
+        "preview.html": ["preview", "--task", "gui_action", "--rows", "3"],
+        "rescored.html": ["rescore", str(run), "task.weights.kind=5"],
+        "answers.html": ["report", str(evaluations[0])],
+    }
+    for name, command in commands.items():
+        assert main([*command, "--out", str(tmp_path / name)]) == 0
+    write_flips_page(*evaluations, tmp_path / "flips.html")
+    for name in (*commands, "flips.html"):
+        page = open_page(tmp_path / name)
+        assert page.locator(".card").count() > 0, name
+        assert page.locator(".filters output").inner_text().split()[0] == str(page.locator(".card").count())
 
 
 def cards_shown(page: Any, section: str = "#groups") -> list[str]:

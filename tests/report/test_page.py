@@ -13,6 +13,7 @@ from PIL import Image
 
 from vlmrl.errors import UserError
 from vlmrl.geometry import Box, Point
+from vlmrl.report import charts
 from vlmrl.report import page as run_page
 from vlmrl.report.charts import ChartStudio
 from vlmrl.report.illustration import Illustrator
@@ -21,6 +22,7 @@ from vlmrl.report.page import write_report
 from vlmrl.report.pictures import PictureLibrary
 from vlmrl.report.run_folder import RunFolder
 from vlmrl.report.sampling import Limits
+from vlmrl.sandbox import Outcome, Status
 from vlmrl.types import Unparsed
 
 MakeRun = Callable[..., Path]
@@ -112,6 +114,20 @@ def test_every_curve_is_drawn(make_run: MakeRun) -> None:
     assert page.all("path", "band")
     assert page.all("circle", "point")
     assert not any("nan" in (path["d"] or "") for path in page.all("path"))
+
+
+def test_numbers_that_an_algorithm_adds_are_drawn_too(make_run: MakeRun) -> None:
+    run = make_run(3)
+    lines = [json.loads(text) for text in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    pieces = {"buffer": {"size": 7, "mode": "fifo"}, "scale": 0.5}
+    added = [one | {"beta": 0.1, "note": "x", "pieces": pieces} if one["kind"] == "train" else one for one in lines]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in added), encoding="utf-8")
+    page = report_of(run)
+    drawn = [attrs.get("aria-label") for attrs in page.all("svg")]
+    assert "beta over steps" in drawn
+    assert drawn.count("pieces over steps") == 1
+    assert "buffer/size 7.00 → 7.00" in page.text
+    assert "note over steps" not in drawn
 
 
 def first_drawing(run: Path, step: int = 1, index: int = 0) -> tuple[LoggedGroup, Page]:
@@ -301,6 +317,57 @@ def test_a_picture_name_cannot_leave_the_run(make_run: MakeRun) -> None:
     assert len(report_of(run).all("image")) == 2 + 6
 
 
+def test_a_link_out_of_the_run_is_not_followed(make_run: MakeRun) -> None:
+    run = make_run(1)
+    picture = run / "images" / "s1p0.png"
+    picture.rename(run.parent / "secret.png")
+    picture.symlink_to(run.parent / "secret.png")
+    assert len(report_of(run).all("image")) == 2 + 6
+
+
+def answer_with_scripts(run: Path, *sources: str) -> None:
+    """Makes the first group of a run answer with scripts."""
+    file = run / "rollouts" / "step-000001.jsonl"
+    first = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
+    first["sample"]["gold"] = {"type": "code", "source": "draw()"}
+    first["sample"]["extra"] = {"preamble": "import draw\n"}
+    first["rollouts"] = first["rollouts"][: len(sources)]
+    for rollout, source in zip(first["rollouts"], sources, strict=True):
+        rollout["answer"] = {"type": "code", "source": source}
+    file.write_text(json.dumps(first) + "\n", encoding="utf-8")
+
+
+def test_scripts_that_are_the_same_are_run_once_and_share_a_picture(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    class Drawing:
+        def __init__(self, workers: int) -> None: ...
+        def close(self) -> None: ...
+        def run(self, scripts: list[str]) -> list[Outcome]:
+            ran.extend(scripts)
+            return [Outcome(Status.TIMEOUT, None, "too <slow>") for _ in scripts]
+
+    monkeypatch.setattr(charts, "Sandbox", Drawing)
+    run = make_run(1)
+    answer_with_scripts(run, "a", "b", "a")
+    text = report_of(run).text
+    assert ran == ["import draw\na", "import draw\nb"]
+    assert "target timeout: too <slow> 1,3 timeout: too <slow> 2" in text
+    assert "Gold script draw()" in text
+
+
+def test_where_scripts_cannot_run_the_page_says_why(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(workers: int) -> None:
+        raise UserError("the sandbox needs Linux")
+
+    monkeypatch.setattr(charts, "Sandbox", refuse)
+    run = make_run(1)
+    answer_with_scripts(run, "a", "b")
+    assert report_of(run).text.count("not drawn: the sandbox needs Linux") == 2
+
+
 def test_long_runs_are_sampled_and_say_so(make_run: MakeRun) -> None:
     run = make_run(61, groups_per_step=1)
     page = report_of(run)
@@ -332,6 +399,15 @@ def test_long_completions_are_cut_and_say_so(make_run: MakeRun) -> None:
     text = report_of(run).text
     assert "(48,000 more characters)" in text
     assert "x" * 2001 not in text
+
+
+def test_a_completion_that_the_policy_did_not_sample_says_so(make_run: MakeRun) -> None:
+    run = make_run(1)
+    file = run / "rollouts" / "step-000001.jsonl"
+    first = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
+    first["rollouts"][0]["source"] = "expert"
+    file.write_text(json.dumps(first) + "\n", encoding="utf-8")
+    assert report_of(run).text.count("14 tokens, stop, expert") == 1
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -36,9 +36,12 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from vlmrl.progress import phase
     from vlmrl.report.answers import is_evaluation
     from vlmrl.report.answers_page import write_answers_page
     from vlmrl.report.page import write_report
 
     write = write_answers_page if is_evaluation(args.place) else write_report
-    print(write(args.place, args.out, everything=args.all))
+    with phase("writing the page"):
+        page = write(args.place, args.out, everything=args.all)
+    print(page)

@@ -44,14 +44,13 @@ class ChartStudio:
             self._sandbox.close()
             self._sandbox = None
 
-    def draw(self, scripts: Sequence[str], most: int) -> int:
-        """Draws those not drawn yet, at most so many; returns how many it drew."""
+    def draw(self, scripts: Sequence[str], most: int) -> None:
+        """Draws those not drawn yet, at most so many."""
         waiting = [script for script in dict.fromkeys(scripts) if script not in self._drawn][:most]
         if not waiting:
-            return 0
+            return
         for script, outcome in zip(waiting, self._run(waiting), strict=True):
             self._drawn[script] = outcome if isinstance(outcome, Drawn) else self._kept(script, outcome)
-        return len(waiting)
 
     def of(self, script: str) -> Drawn:
         """What a script drew."""

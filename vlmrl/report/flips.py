@@ -13,11 +13,14 @@ from vlmrl.report.markup import Html, element
 from vlmrl.report.numbers import count
 from vlmrl.report.pairs import Change, Contrast, Pair, buttons, pair_cards, paired
 from vlmrl.report.pictures import PictureLibrary
-from vlmrl.report.sampling import EVERYTHING, Limits
+from vlmrl.report.sampling import Limits
 from vlmrl.report.scores import score
 
+LIMITS = Limits(rows=300, rows_bytes=16_000_000)
+"""The page shows nothing else."""
 
-def write_flips_page(a: Path, b: Path, path: Path, *, everything: bool = False) -> Path:
+
+def write_flips_page(a: Path, b: Path, path: Path) -> Path:
     """Writes the page about the evaluations `a` and `b` (folders or files of answers) to `path` and returns it.
 
     Raises UserError if one of them holds no evaluated row, if they share no row or are judged by different metrics, or
@@ -36,8 +39,7 @@ def write_flips_page(a: Path, b: Path, path: Path, *, everything: bool = False) 
     rule = f"Of {count(len(pairs), 'row')} that both answered: {contrast.tally(pairs)}. "
     library = PictureLibrary()
     with closing(ChartStudio(library)) as studio:
-        limits = EVERYTHING if everything else Limits()
-        cards = pair_cards(flips, Illustrator(first, library, studio), contrast, rule, limits)
+        cards = pair_cards(flips, Illustrator(first, library, studio), contrast, rule, LIMITS)
     page = document(
         f"{names[0]} and {names[1]} · vlmrl",
         _headline(first, second, metric, names),

@@ -77,7 +77,9 @@ def _step_cards(run: RunFolder, step: int, illustrator: Illustrator, limits: Lim
     if limits is not EVERYTHING:
         groups = [group for group in groups if group.kept] or groups
     groups = groups[: limits.groups_per_step]
-    illustrator.draw_charts(groups, limits.charts // steps)
+    # at least one group of a step is drawn whole: half a group compares with nothing
+    whole = len(groups[0].rollouts) if groups else 0
+    illustrator.draw_charts(groups, max(whole, limits.charts // steps))
     title = element("span", f"Step {step}", class_="step-name")
     return [group_card(group, illustrator, title) for group in groups]
 

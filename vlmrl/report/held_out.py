@@ -27,4 +27,4 @@ def held_out_cards(run: RunFolder, illustrator: Illustrator, metric: str, limits
     twice = [pair for pair in pairs if pair.second]
     contrast = Contrast(metric, f"Before (step {first})", f"After (step {last})", CHANGES)
     tallied = f"Of {count(len(twice), 'row')}: {contrast.tally(twice)}. " if twice else ""
-    return pair_cards(kept, illustrator, contrast, tallied, limits)
+    return pair_cards(kept, illustrator, contrast, tallied, limits, "; `vlmrl report RUN --all` shows every one")

@@ -51,10 +51,10 @@ class Illustrator:
         """The library's pictures that `drawings` shows."""
         return frozenset((*group.media, *charts.charts(group, rollouts, self.studio)))
 
-    def draw_charts(self, groups: Sequence[LoggedGroup], most: int) -> int:
-        """Runs at most so many scripts of the groups' answers; returns how many."""
+    def draw_charts(self, groups: Sequence[LoggedGroup], most: int) -> None:
+        """Runs at most so many scripts of the groups' answers."""
         scripts = (charts.script_of(group, rollout) for group in groups for rollout in group.rollouts)
-        return self.studio.draw([script for script in scripts if script is not None], most)
+        self.studio.draw([script for script in scripts if script is not None], most)
 
     def _take(self, group: LoggedGroup) -> None:
         for name in group.media:

@@ -31,6 +31,8 @@ class LoggedRollout:
     reward: float
     """NaN where none was logged; so is the advantage."""
     advantage: float
+    source: str = "sampled"
+    """Where it comes from, if the policy did not sample it on the row's own prompt: hinted, replayed, expert."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ def _rollout(line: Json, frames: list[Frame], clips: list[Clip]) -> LoggedRollou
         scores={str(name): Score(**score) for name, score in line.get("scores", {}).items()},
         reward=_float(line.get("reward")),
         advantage=_float(line.get("advantage")),
+        source=str(line.get("source", "sampled")),
     )
 
 

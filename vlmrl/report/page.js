@@ -17,8 +17,7 @@ function setUp(bar) {
     list.append(...order);
     let shown = 0;
     for (const card of cards) {
-      const kinds = card.dataset.kinds.split("\n");
-      const matches = selects.every(({ value }) => value === "" || kinds.includes(value));
+      const matches = selects.every(({ value }) => value === "" || card.dataset.kinds.split("\n").includes(value));
       card.hidden = !matches || (show !== "" && !card.classList.contains(show));
       shown += !card.hidden;
     }

@@ -79,18 +79,19 @@ def buttons(words: Mapping[Change, str]) -> tuple[Button, ...]:
     return (Button("All"), *shown, Button("Unparsed", show="unparsed"), Button("Errors", show="errors"))
 
 
-def pair_cards(pairs: Sequence[Pair], illustrator: Illustrator, contrast: Contrast, rule: str, limits: Limits) -> Cards:
-    """Cards of evenly spread pairs within the page's budget; `rule` says which pairs they are spread over."""
+def pair_cards(
+    pairs: Sequence[Pair], illustrator: Illustrator, contrast: Contrast, rule: str, limits: Limits, rest: str = ""
+) -> Cards:
+    """Cards of evenly spread pairs within the page's budget.
+
+    `rule` says which pairs they are spread over, and `rest` where to find those that are left out.
+    """
     chosen = spread(pairs, limits.rows)
     illustrator.draw_charts([side for pair in chosen for side in pair.sides], limits.charts)
-    cards = {pair.first.sample_id: _card(pair, illustrator, contrast) for pair in chosen}
-
-    def cost(pairs: Sequence[Pair]) -> int:
-        return card_bytes([cards[pair.first.sample_id] for pair in pairs], illustrator)
-
-    shown = within_budget(chosen, limits.rows, limits.rows_bytes, cost)
-    how = "" if len(shown) == len(pairs) else ", spread evenly; `--all` shows every one"
-    return collected([cards[pair.first.sample_id] for pair in shown], f"{rule}Shown: {count(len(shown), 'row')}{how}.")
+    cards = [_card(pair, illustrator, contrast) for pair in chosen]
+    shown = within_budget(cards, limits.rows, limits.rows_bytes, lambda some: card_bytes(some, illustrator))
+    how = f", spread evenly{rest}" if len(shown) < len(pairs) else ""
+    return collected(shown, f"{rule}Shown: {count(len(shown), 'row')}{how}.")
 
 
 def _card(pair: Pair, illustrator: Illustrator, contrast: Contrast) -> Card:

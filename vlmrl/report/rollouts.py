@@ -155,9 +155,11 @@ def explanations(rollout: LoggedRollout, components: Sequence[str]) -> list[Html
 
 
 def ending(rollout: LoggedRollout) -> str:
-    """How long the completion is and why it ends."""
+    """How long the completion is, why it ends, and where it comes from if not from the policy alone."""
+    length = [count(rollout.tokens, "token")] if rollout.tokens else []
     finish = "stop" if rollout.finish is Finish.STOP else "cut at the token limit"
-    return f"{count(rollout.tokens, 'token')}, {finish}" if rollout.tokens else finish
+    source = [rollout.source] if rollout.source != "sampled" else []
+    return ", ".join([*length, finish, *source])
 
 
 def _spaced(name: str) -> str:

@@ -1,6 +1,6 @@
 """Which curves a run's metrics and timings give."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vlmrl.report.curves import Chart, Series, Unit, figure, stacked
@@ -19,8 +19,8 @@ CURVES: tuple[tuple[str, Unit, tuple[tuple[str, str], ...]], ...] = (
 )
 """Title, unit and the fields of a train line with their names; a chart without any value is left out."""
 MOST_LINES = 4
-"""Of one chart of reward parts."""
-DRAWN = {"step", "accuracy", "reward", *(field for _, _, fields in CURVES for field, _ in fields)}
+"""Of one chart of many series."""
+DRAWN = {"step", "accuracy", "reward", "rewards", "tasks", *(field for _, _, fields in CURVES for field, _ in fields)}
 
 
 def training_curves(run: RunFolder) -> Html | None:
@@ -29,9 +29,26 @@ def training_curves(run: RunFolder) -> Html | None:
 
 
 def further_curves(run: RunFolder) -> Html | None:
-    """A chart for every other number of the train lines, such as an algorithm's own; None if there is none."""
-    fields = dict.fromkeys(name for record in run.train.values() for name in record if name not in DRAWN)
-    return _figures([Chart(_spaced(name), "number", _series(run.train, ((name, "value"),))) for name in fields], run)
+    """Charts of every other number of the train lines, such as an algorithm's own; None if there is none."""
+    charts = []
+    for name in dict.fromkeys(name for record in run.train.values() for name in record if name not in DRAWN):
+        fields = dict.fromkeys(field for record in run.train.values() for field in _fields(name, record.get(name)))
+        series = _series(run.train, [(field, _spaced(field.removeprefix(f"{name}/"))) for field in fields])
+        charts += [Chart(_spaced(name), "number", some) for some in _few(series)]
+    return _figures(charts, run)
+
+
+def _fields(name: str, value: Any) -> Iterator[str]:
+    """Paths of the numbers in a value: name, or name/part of an object."""
+    if isinstance(value, Mapping):
+        for part, content in value.items():
+            yield from _fields(f"{name}/{part}", content)
+    elif isinstance(value, int | float):
+        yield name
+
+
+def _few(series: Sequence[Series]) -> list[Sequence[Series]]:
+    return [series[i : i + MOST_LINES] for i in range(0, len(series), MOST_LINES)]
 
 
 def _figures(charts: list[Chart], run: RunFolder) -> Html | None:
@@ -47,7 +64,7 @@ def _charts(run: RunFolder) -> list[Chart]:
     return [
         Chart("Accuracy", "share", [*_held_out(run), *_series(run.train, sampled)]),
         Chart("Reward", "number", _series(run.train, (("reward", "total"),))),
-        *(Chart("Reward parts", "number", parts[i : i + MOST_LINES]) for i in range(0, len(parts), MOST_LINES)),
+        *(Chart("Reward parts", "number", some) for some in _few(parts)),
         *(Chart(title, unit, _series(run.train, fields)) for title, unit, fields in CURVES),
         Chart("Seconds per step", "number", _phases(run)),
     ]
