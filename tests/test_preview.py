@@ -13,10 +13,11 @@ from vlmrl.cli.main import main
 from vlmrl.config import Config
 from vlmrl.geometry import Unit
 from vlmrl.models.load import load_family
+from vlmrl.paths import tasks_dir
 from vlmrl.preview import preview
 from vlmrl.resolve import resolve
 
-TASKS = ["gui_grounding", "grounding", "detection", "gui_action", "video_temporal", "chart_to_code"]
+TASKS = sorted(file.parent.name for file in tasks_dir().glob("*/task.py"))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from vlmrl.answers.action import ActionKind, ActionSpace, Argument
 from vlmrl.cli.main import main
 from vlmrl.config import Config
 from vlmrl.geometry import Box, ImageRecord, Size, Unit
+from vlmrl.paths import tasks_dir
 from vlmrl.records import answer_record, extra_record, recorded_extra
 from vlmrl.report.logged import LoggedGroup, logged_group
 from vlmrl.rescoring import RescoredGroup, rescore, same_outcome
@@ -54,7 +55,7 @@ def settings(run: Path, *words: str) -> Config:
     return resolve(Config, file=run / "config.yaml", words=words)
 
 
-TASKS = ["gui_grounding", "grounding", "detection", "gui_action", "video_temporal", "chart_to_code"]
+TASKS = sorted(file.parent.name for file in tasks_dir().glob("*/task.py"))
 
 
 @pytest.mark.slow

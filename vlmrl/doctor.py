@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,8 +34,8 @@ from vlmrl.sandbox import Sandbox
 from vlmrl.sandbox.protection import OPTIONAL
 from vlmrl.task_mix import TaskMix, TaskPart
 
-EXTRAS = ("train", "detection", "chart", "video", "smolvlm")
-"""The optional dependencies that a user may want; `dev` is for who works on vlmrl."""
+DEVELOPERS = "dev"
+"""The extra for who works on vlmrl; it holds the others."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 """Largest difference from the reference in double precision, for values around one."""
 ENGINE_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.25}
@@ -128,8 +128,8 @@ def _packages() -> Iterator[Finding]:
     core = [need for need in required if need.marker is None or need.marker.evaluate({"extra": ""})]
     for need in core:
         yield _version(need, f"pip install '{_written(need)}'", needed=True)
-    for extra in EXTRAS:
-        for need in required:
+    for extra in metadata("vlmrl").get_all("Provides-Extra") or ():
+        for need in required if extra != DEVELOPERS else ():
             if need not in core and need.marker is not None and need.marker.evaluate({"extra": extra}):
                 yield _version(need, f"pip install 'vlmrl[{extra}]'", needed=False)
     # it is compiled against one torch and says so only when it is imported

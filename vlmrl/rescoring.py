@@ -145,10 +145,12 @@ class Rescoring:
 
     def summary(self) -> str:
         """What changed, in a sentence."""
+        before, now = self.dead
         return (
-            f"{count(self.rollouts, 'rollout')} in {count(self.groups, 'group')}: {self.answers_changed:,} answers "
-            f"parsed otherwise, {self.groups_flipped:,} groups with another ranking, {self.dead[0]:,} dead groups "
-            f"before and {self.dead[1]:,} now"
+            f"{count(self.rollouts, 'rollout')} in {count(self.groups, 'group')}: "
+            f"{count(self.answers_changed, 'answer')} parsed otherwise, "
+            f"{count(self.groups_flipped, 'group')} with another ranking, {count(before, 'dead group')} before and "
+            f"{now:,} now"
         )
 
     def table(self) -> list[list[str]]:

@@ -34,8 +34,11 @@ examples:
   vlmrl train                                   the embedded model learns to click, on this machine
   vlmrl train --model Qwen/Qwen2.5-VL-3B-Instruct --data rows.json model.lora.rank=16
   vlmrl train --help-config                     every setting, what it takes and what it does
+  vlmrl preview --data rows.json                a page with rows as the model will see them
   vlmrl check --data rows.json                  are my rows and rewards sound?
   vlmrl report runs/demo                        a page with curves and every logged answer drawn
+  vlmrl rescore runs/demo                       its saved answers under changed rewards
+  vlmrl doctor                                  what works on this machine, and how to fix the rest
 
 Exit codes: 0 done, 2 wrong input, 130 interrupted (state saved; the message says how to continue).
 """

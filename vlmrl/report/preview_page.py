@@ -10,6 +10,7 @@ from PIL import Image
 
 from vlmrl.media.kept import MediaFolder
 from vlmrl.preview import Preview, PreviewRow
+from vlmrl.progress import tracked
 from vlmrl.records import group_record
 from vlmrl.report.charts import ChartStudio
 from vlmrl.report.document import card_section, definitions, document, write_document
@@ -40,7 +41,8 @@ def write_preview(preview: Preview, file: Path) -> Path:
     with tempfile.TemporaryDirectory() as folder, closing(ChartStudio(library)) as studio:
         media = MediaFolder(Path(folder))
         illustrator = Illustrator(Log(media.path, media.path), library, studio)
-        groups = [_as_seen(row, media, library) for row in preview.rows]
+        rows = tracked(preview.rows, "drawing rows", len(preview.rows))
+        groups = [_as_seen(row, media, library) for row in rows]
         illustrator.draw_charts(groups, Limits().charts)
         cards = [_card(row, group, illustrator) for row, group in zip(preview.rows, groups, strict=True)]
     pictures = frozenset(name for group in groups for name in illustrator.names(group, group.rollouts))

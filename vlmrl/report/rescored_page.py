@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from vlmrl.progress import tracked
 from vlmrl.report.charts import ChartStudio
 from vlmrl.report.document import card_section, damage, document, section, write_document
 from vlmrl.report.filters import Button, Cards, kinds_attribute
@@ -32,7 +33,8 @@ def write_rescored_page(found: Rescoring, file: Path) -> Path:
     with closing(ChartStudio(library)) as studio:
         illustrator = Illustrator(found.run, library, studio)
         illustrator.draw_charts([group.before for group in found.examples], limits.charts)
-        rendered = [(_card(group, illustrator), group) for group in found.examples]
+        examples = tracked(found.examples, "drawing groups", len(found.examples))
+        rendered = [(_card(group, illustrator), group) for group in examples]
     names = [illustrator.names(group.before, group.before.rollouts) for _, group in rendered]
 
     def cost(places: Sequence[int]) -> int:
