@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from vlmrl import __version__
-from vlmrl.cli import bench, benchmarks, check, compare, data, plan, report, tasks, train, warmup
+from vlmrl.cli import algorithms, bench, benchmarks, check, compare, data, plan, report, tasks, train, warmup
 from vlmrl.cli import eval as eval_
 from vlmrl.cli.settings import refuse_unknown_flags, run_with_settings
 from vlmrl.errors import Interrupted, UserError
@@ -61,6 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vlmrl {__version__}")
     parser.set_defaults(takes_settings=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in (train, warmup, eval_, benchmarks, compare, check, tasks, data, report, plan, bench):
+    for command in (train, warmup, eval_, benchmarks, compare, check, tasks, algorithms, data, report, plan, bench):
         command.add_parser(commands)
     return parser

@@ -9,26 +9,33 @@
 | rollouts/step-NNNNNN.jsonl | every group of a step: prompt, completions, answers, scores, advantages |
 | evals/step-NNNNNN.jsonl | every held-out row of an evaluation |
 | images/FINGERPRINT.png | pictures of the logged groups and of evaluated rows |
-| checkpoints/step-NNNNNN/ | the newest and the best checkpoint |
+| checkpoints/step-NNNNNN/ | the newest checkpoint, the best, and the last good one before a tripwire |
+| faults/step-NNNNNN.pt | the batch of a step whose loss or gradient was not finite |
 | summary.json | before and after, paths, seconds |
 
 Keys of a train line in metrics.jsonl:
 
 | key | meaning |
 |---|---|
-| reward, rewards | mean total reward, and the mean of each component (null where no answer could be scored by it) |
+| reward, reward_std | mean and deviation of the total reward |
+| rewards, rewards_std | the same of each component (null where no answer could be scored by it) |
 | accuracy | mean of the headline metric over the sampled completions |
 | unparsed, truncated | share of completions without an answer, and of those cut at the token limit |
 | reward_errors | rewards that raised an exception |
-| groups, sampled_groups | groups trained on, and groups sampled to get them |
+| groups, sampled_groups, rollouts | groups of this step's rows, groups sampled to get them, their completions |
 | dead_groups | share of the groups whose rewards do not vary, so that they teach nothing |
-| advantage_abs, entropy | mean size of the advantages; mean entropy of the sampling distributions (nats) |
+| advantage, advantage_abs, entropy | mean and mean size of advantages; mean entropy of sampling distributions (nats) |
 | completion_tokens, completion_tokens_max | mean and longest completion |
-| lr, loss, grad_norm, clip_low, clip_high, kl, skipped, dead_skipped, kept_passes, split_passes | see UpdateStats |
+| hinted, replayed, expert | completions that do not come from the policy on the plain prompt |
+| contrast_accuracy | accuracy of the arm that is not trained on; null without one |
+| refills | how many times places that a filter freed were filled |
+| pieces | what the algorithm's stateful pieces say of themselves |
+| lr, loss, grad_norm, clip_low, clip_high, kl, skipped, trained_groups, auxiliary_groups, dead_skipped, kept_passes, \
+split_passes | see UpdateStats |
 
 An eval line holds the fields of a ScoreCard. A run of several tasks has the same lines about all of its rows together:
 components are called task.component, and an eval line's score is the mean over the tasks. Beside that, `tasks` holds
-each task's own keys up to completion_tokens_max, or its own ScoreCard; and a row's id begins with its task's name.
+each task's own keys up to contrast_accuracy, or its own ScoreCard; and a row's id begins with its task's name.
 """
 
 import json
