@@ -165,7 +165,7 @@ def test_answers_at_one_place_share_a_label_and_every_answer_has_a_number(make_r
 
 def test_numbers_name_the_rollouts_of_the_table(make_run: MakeRun) -> None:
     group, drawn = first_drawing(make_run(1))
-    assert drawn.texts.pop() == "Without a place: 8 no answer"
+    assert drawn.texts.pop() == "Without a place: no answer (8)"
     numbers = sorted(int(number) for label in drawn.texts for number in label.split(","))
     parsed = [n for n, rollout in enumerate(group.rollouts, start=1) if not isinstance(rollout.answer, Unparsed)]
     assert numbers == parsed == [1, 2, 3, 4, 5, 6, 7]
