@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.report.conftest import write_lines
 from vlmrl.errors import UserError
 from vlmrl.geometry import Box, Point
 from vlmrl.report import charts
@@ -114,6 +115,15 @@ def test_every_curve_is_drawn(make_run: MakeRun) -> None:
     assert page.all("path", "band")
     assert page.all("circle", "point")
     assert not any("nan" in (path["d"] or "") for path in page.all("path"))
+
+
+def test_curves_of_a_long_run_are_thinned_and_say_so(make_run: MakeRun) -> None:
+    run = make_run(1)
+    lines = [{"kind": "train", "step": step, "reward": step % 7, "accuracy": 0.5} for step in range(1, 5001)]
+    write_lines(run / "metrics.jsonl", lines)
+    page = report_of(run)
+    assert "Lines: 1,000 steps, spread evenly, and from 40 steps on a running mean" in page.text
+    assert max(len(numbers_of(path["d"])) for path in page.all("path", "raw")) <= 2 * 1000
 
 
 def test_numbers_that_an_algorithm_adds_are_drawn_too(make_run: MakeRun) -> None:

@@ -13,6 +13,7 @@ from vlmrl.report.logged import Log
 from vlmrl.report.markup import Html, element
 from vlmrl.report.numbers import count
 from vlmrl.report.pictures import MAX_WIDTH
+from vlmrl.report.sampling import cut
 
 PICTURE_NOTE = f"Pictures are at most {MAX_WIDTH} px wide here; coordinates are in pixels of the originals."
 KEYS = "Keys: j and k step through the cards; point at a completion to see its answer alone."
@@ -75,7 +76,7 @@ def damage(log: Log) -> Html | None:
     if not log.damaged:
         return None
     places = ", ".join(f"{count(lines, 'line')} of {name}" for name, lines in sorted(log.damaged.items()))
-    return element("p", f"Left out because it is cut or damaged: {places}.", class_="notice")
+    return element("p", f"Left out because it is cut or damaged: {cut(places)}.", class_="notice")
 
 
 def definitions(pairs: Sequence[tuple[str, str]], style: str) -> Html | None:
