@@ -23,7 +23,7 @@ pytestmark = pytest.mark.browser
 MakeRun = Callable[..., Path]
 GOLD = (0, 158, 115)
 HIT = (0, 114, 178)
-TASKS = ("gui_grounding", "grounding", "detection", "gui_action", "video_temporal")
+TASKS = ("gui_grounding", "grounding", "detection", "counting", "gui_action", "visual_qa", "video_temporal")
 
 
 def pixels(element: Any) -> np.ndarray:

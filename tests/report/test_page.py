@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.report.conftest import write_lines
 from vlmrl.errors import UserError
 from vlmrl.geometry import Box, Point
 from vlmrl.report import charts
@@ -116,6 +117,15 @@ def test_every_curve_is_drawn(make_run: MakeRun) -> None:
     assert not any("nan" in (path["d"] or "") for path in page.all("path"))
 
 
+def test_curves_of_a_long_run_are_thinned_and_say_so(make_run: MakeRun) -> None:
+    run = make_run(1)
+    lines = [{"kind": "train", "step": step, "reward": step % 7, "accuracy": 0.5} for step in range(1, 5001)]
+    write_lines(run / "metrics.jsonl", lines)
+    page = report_of(run)
+    assert "Lines: 1,000 steps, spread evenly, and from 40 steps on a running mean" in page.text
+    assert max(len(numbers_of(path["d"])) for path in page.all("path", "raw")) <= 2 * 1000
+
+
 def test_numbers_that_an_algorithm_adds_are_drawn_too(make_run: MakeRun) -> None:
     run = make_run(3)
     lines = [json.loads(text) for text in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -165,7 +175,7 @@ def test_answers_at_one_place_share_a_label_and_every_answer_has_a_number(make_r
 
 def test_numbers_name_the_rollouts_of_the_table(make_run: MakeRun) -> None:
     group, drawn = first_drawing(make_run(1))
-    assert drawn.texts.pop() == "Without a place: 8 no answer"
+    assert drawn.texts.pop() == "Without a place: no answer (8)"
     numbers = sorted(int(number) for label in drawn.texts for number in label.split(","))
     parsed = [n for n, rollout in enumerate(group.rollouts, start=1) if not isinstance(rollout.answer, Unparsed)]
     assert numbers == parsed == [1, 2, 3, 4, 5, 6, 7]

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from vlmrl.errors import UserError
 from vlmrl.report.filters import Button, Cards, filtered
-from vlmrl.report.logged import Log
+from vlmrl.report.logged import Log, LoggedGroup
 from vlmrl.report.markup import Html, element
 from vlmrl.report.numbers import count
 from vlmrl.report.pictures import MAX_WIDTH
+from vlmrl.report.sampling import cut
+from vlmrl.report.timeline import SAME
 
 PICTURE_NOTE = f"Pictures are at most {MAX_WIDTH} px wide here; coordinates are in pixels of the originals."
+SPANS = {"hit": f"{SAME} or more", "miss": f"below {SAME}"}
 KEYS = "Keys: j and k step through the cards; point at a completion to see its answer alone."
 
 
@@ -65,7 +68,7 @@ def card_section(title: str, anchor: str, cards: Cards, buttons: Sequence[Button
         title,
         anchor,
         element("p", f"{cards.rule} {PICTURE_NOTE} {KEYS}", class_="note"),
-        _legend(),
+        _legend(cards.groups),
         *filtered(cards, buttons),
     )
 
@@ -75,7 +78,7 @@ def damage(log: Log) -> Html | None:
     if not log.damaged:
         return None
     places = ", ".join(f"{count(lines, 'line')} of {name}" for name, lines in sorted(log.damaged.items()))
-    return element("p", f"Left out because it is cut or damaged: {places}.", class_="notice")
+    return element("p", f"Left out because it is cut or damaged: {cut(places)}.", class_="notice")
 
 
 def definitions(pairs: Sequence[tuple[str, str]], style: str) -> Html | None:
@@ -89,10 +92,13 @@ def definitions(pairs: Sequence[tuple[str, str]], style: str) -> Html | None:
     )
 
 
-def _legend() -> Html:
+def _legend(groups: Sequence[LoggedGroup]) -> Html:
     def key(shape: Html, meaning: str) -> Html:
         drawn = element("svg", shape, viewBox="0 0 16 16", width=16, height=16, aria_hidden="true")
         return element("span", drawn, meaning)
+
+    def bar(kind: str) -> Html:
+        return element("rect", class_=f"{kind} bar", x=1, y=5, width=14, height=6, rx=2)
 
     box = dict(x=2, y=3, width=12, height=10)
     return element(
@@ -104,6 +110,7 @@ def _legend() -> Html:
             element("rect", class_="answer", **box, stroke_width=1.5, stroke_dasharray="4 2"),
             "answered box; its centre decides",
         ),
+        *(key(bar(kind), f"temporal IoU {words}") for kind, words in SPANS.items() if any(g.videos for g in groups)),
         element("span", element("mark", "text"), "what was parsed"),
         class_="legend",
     )

@@ -72,5 +72,5 @@ def _not_drawn(rollouts: Sequence[LoggedRollout]) -> Html | None:
             numbers.setdefault(cut(written(answer), SHORT), []).append(number)
     if not numbers:
         return None
-    said = "; ".join(f"{ranges(who)} {what}" for what, who in numbers.items())
+    said = "; ".join(f"{what} ({ranges(who)})" for what, who in numbers.items())
     return element("p", f"Without a place: {said}", class_="note")

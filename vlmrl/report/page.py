@@ -17,7 +17,7 @@ from vlmrl.report.pictures import PictureLibrary
 from vlmrl.report.run_folder import RunFolder
 from vlmrl.report.sampling import EVERYTHING, Limits
 from vlmrl.report.scores import cells, score
-from vlmrl.report.training_curves import further_curves, training_curves
+from vlmrl.report.training_curves import MOST_POINTS, further_curves, training_curves
 
 REPORT_NAME = "report.html"
 
@@ -135,7 +135,8 @@ def _curves(run: RunFolder) -> list[Html]:
     curves = training_curves(run)
     if curves is None:
         return [element("p", "No step has been logged yet.", class_="empty")]
-    smoothing = f"each step, and from {SMOOTH_FROM} steps on a running mean over {100 // SMOOTH_SHARE}% of them"
+    steps = f"{MOST_POINTS:,} steps, spread evenly" if len(run.train) > MOST_POINTS else "each step"
+    smoothing = f"{steps}, and from {SMOOTH_FROM} steps on a running mean over {100 // SMOOTH_SHARE}% of them"
     further = further_curves(run)
     more = [element("details", element("summary", "Further curves"), further)] if further else []
     return [element("p", f"Lines: {smoothing}. Shaded: 95% interval.", class_="note"), curves, *more]

@@ -7,6 +7,7 @@ from vlmrl.report.curves import Chart, Series, Unit, figure, stacked
 from vlmrl.report.logged import number
 from vlmrl.report.markup import Html, element
 from vlmrl.report.run_folder import RunFolder
+from vlmrl.report.sampling import spread
 
 CURVES: tuple[tuple[str, Unit, tuple[tuple[str, str], ...]], ...] = (
     ("No answer", "share", (("unparsed", "unparsed"), ("truncated", "cut at the limit"))),
@@ -18,9 +19,14 @@ CURVES: tuple[tuple[str, Unit, tuple[tuple[str, str], ...]], ...] = (
     ("Clipped tokens", "share", (("clip_low", "ratio too low"), ("clip_high", "ratio too high"))),
 )
 """Title, unit and the fields of a train line with their names; a chart without any value is left out."""
+MOST_POINTS = 1000
+"""Of one series; of a longer run as many steps, spread evenly."""
 MOST_LINES = 4
 """Of one chart of many series."""
 DRAWN = {"step", "accuracy", "reward", "rewards", "tasks", *(field for _, _, fields in CURVES for field, _ in fields)}
+
+
+Records = Mapping[int, Mapping[str, Any]]
 
 
 def training_curves(run: RunFolder) -> Html | None:
@@ -31,11 +37,16 @@ def training_curves(run: RunFolder) -> Html | None:
 def further_curves(run: RunFolder) -> Html | None:
     """Charts of every other number of the train lines, such as an algorithm's own; None if there is none."""
     charts = []
-    for name in dict.fromkeys(name for record in run.train.values() for name in record if name not in DRAWN):
-        fields = dict.fromkeys(field for record in run.train.values() for field in _fields(name, record.get(name)))
-        series = _series(run.train, [(field, _spaced(field.removeprefix(f"{name}/"))) for field in fields])
+    train = _thinned(run.train)
+    for name in dict.fromkeys(name for record in train.values() for name in record if name not in DRAWN):
+        fields = dict.fromkeys(field for record in train.values() for field in _fields(name, record.get(name)))
+        series = _series(train, [(field, _spaced(field.removeprefix(f"{name}/"))) for field in fields])
         charts += [Chart(_spaced(name), "number", some) for some in _few(series)]
     return _figures(charts, run)
+
+
+def _thinned(records: Records) -> Records:
+    return {step: records[step] for step in spread(list(records), MOST_POINTS)}
 
 
 def _fields(name: str, value: Any) -> Iterator[str]:
@@ -57,16 +68,17 @@ def _figures(charts: list[Chart], run: RunFolder) -> Html | None:
 
 
 def _charts(run: RunFolder) -> list[Chart]:
-    components = dict.fromkeys(name for record in run.train.values() for name in record.get("rewards") or {})
-    parts = _series(run.train, [(f"rewards/{name}", _spaced(name)) for name in components])
-    tasks = dict.fromkeys(name for record in run.train.values() for name in record.get("tasks") or {})
+    train = _thinned(run.train)
+    components = dict.fromkeys(name for record in train.values() for name in record.get("rewards") or {})
+    parts = _series(train, [(f"rewards/{name}", _spaced(name)) for name in components])
+    tasks = dict.fromkeys(name for record in train.values() for name in record.get("tasks") or {})
     sampled = [("accuracy", "training, sampled"), *((f"tasks/{name}/accuracy", f"{name}, sampled") for name in tasks)]
     return [
-        Chart("Accuracy", "share", [*_held_out(run), *_series(run.train, sampled)]),
-        Chart("Reward", "number", _series(run.train, (("reward", "total"),))),
+        Chart("Accuracy", "share", [*_held_out(run.evals), *_series(train, sampled)]),
+        Chart("Reward", "number", _series(train, (("reward", "total"),))),
         *(Chart("Reward parts", "number", some) for some in _few(parts)),
-        *(Chart(title, unit, _series(run.train, fields)) for title, unit, fields in CURVES),
-        Chart("Seconds per step", "number", _phases(run)),
+        *(Chart(title, unit, _series(train, fields)) for title, unit, fields in CURVES),
+        Chart("Seconds per step", "number", _phases(_thinned(run.timings))),
     ]
 
 
@@ -74,7 +86,7 @@ def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _series(records: Mapping[int, Mapping[str, Any]], fields: Any) -> list[Series]:
+def _series(records: Records, fields: Any) -> list[Series]:
     found = []
     for field, name in fields:
         values = [number(record, *field.split("/")) for record in records.values()]
@@ -83,9 +95,9 @@ def _series(records: Mapping[int, Mapping[str, Any]], fields: Any) -> list[Serie
     return found
 
 
-def _held_out(run: RunFolder) -> list[Series]:
+def _held_out(evals: Records) -> list[Series]:
     points = {}
-    for step, record in run.evals.items():
+    for step, record in evals.items():
         score = number(record, "score")
         if score is not None:
             low, high = number(record, "low"), number(record, "high")
@@ -96,10 +108,9 @@ def _held_out(run: RunFolder) -> list[Series]:
     return [Series("held-out, greedy", list(points), scores, bands, "measured")]
 
 
-def _phases(run: RunFolder) -> list[Series]:
-    names = list(dict.fromkeys(name for record in run.timings.values() for name in record.get("seconds") or {}))
+def _phases(timings: Records) -> list[Series]:
+    names = list(dict.fromkeys(name for record in timings.values() for name in record.get("seconds") or {}))
     if not names:
         return []
-    records = run.timings.values()
-    values = [[number(record, "seconds", name) or 0.0 for record in records] for name in names]
-    return stacked(names, list(run.timings), values)
+    values = [[number(record, "seconds", name) or 0.0 for record in timings.values()] for name in names]
+    return stacked(names, list(timings), values)
