@@ -1,4 +1,7 @@
-"""What long phases show: a bar with the remaining time on a terminal, and nothing elsewhere."""
+"""What long phases show: a bar with the remaining time on a terminal, and nothing elsewhere.
+
+A phase inside another one shows nothing: a terminal has one place for what is going on.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +21,9 @@ from rich.progress import (
 
 Item = TypeVar("Item")
 Advance = Callable[[int], None]
+
+_running = 0
+"""Phases that have begun and not ended."""
 
 COUNTED: tuple[ProgressColumn, ...] = (
     TextColumn("{task.description}"),
@@ -39,10 +45,15 @@ def phase(what: str, total: int | None = None, console: Console | None = None) -
 
     Yields the function that is told how many more items are done.
     """
-    console = console or Console()
-    with bars(console, UNCOUNTED if total is None else COUNTED) as shown:
-        bar = shown.add_task(what, total=total)
-        yield lambda done: shown.advance(bar, done)
+    global _running
+    console = Console(quiet=True) if _running else console or Console()
+    _running += 1
+    try:
+        with bars(console, UNCOUNTED if total is None else COUNTED) as shown:
+            bar = shown.add_task(what, total=total)
+            yield lambda done: shown.advance(bar, done)
+    finally:
+        _running -= 1
 
 
 def tracked(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:

@@ -5,8 +5,11 @@ import re
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
+from vlmrl.config import ModelConfig
+from vlmrl.models.load import load_policy
 from vlmrl.progress import phase, tracked
 from vlmrl.training.console import HEAD_EVERY, PLAIN_EVERY, Progress
 
@@ -78,6 +81,23 @@ def test_phases_give_what_they_wrap_and_are_silent_off_a_terminal(
     with phase("loading", console=console):
         pass
     assert list(tracked(iter("abc"), "reading", 3)) == ["a", "b", "c"]
+    with phase("outer", console=console), phase("inner", console=console):
+        pass
     shown = written.getvalue()
+    assert "inner" not in shown
     assert ("decoding" in shown and "loading" in shown) if terminal else shown == ""
     assert not COLOUR.search(shown)
+
+
+def test_loading_a_model_shows_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def tracked(items: Any, what: str, total: int) -> Any:
+        seen.append((what, total))
+        return items
+
+    monkeypatch.setattr("vlmrl.models.load.tracked", tracked)
+    model = load_policy(ModelConfig(), torch.device("cpu"), trainable=False).model
+    (loaded,) = seen
+    assert loaded[0] == "loading weights"
+    assert 0 < loaded[1] <= len(model.state_dict())

@@ -1,7 +1,7 @@
 """Loads a checkpoint: model, family adapter, what is trained; and writes one."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from vlmrl.models.checkpoint_folders import newest_checkpoint
 from vlmrl.models.families import FAMILIES, Family, Part
 from vlmrl.models.overriding import overridden_forward
 from vlmrl.paths import tiny_model_dir
+from vlmrl.progress import tracked
 
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 ADAPTER_FILE = "adapter_config.json"
@@ -329,10 +330,20 @@ def _load_processor(source: str, config: ModelConfig, family: type[Family]) -> A
 
 
 def _load_weights(source: str, dtype: torch.dtype) -> PreTrainedModel:
+    before = transformers.logging.set_tqdm_hook(_our_bar)
     try:
         return AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, attn_implementation="sdpa")
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"model {source}: its weights cannot be loaded: {str(error).splitlines()[0]}") from error
+    finally:
+        transformers.logging.set_tqdm_hook(before)
+
+
+def _our_bar(factory: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """transformers' bar over a checkpoint's weights as one of ours; its others stay as they are."""
+    if keywords.get("desc") == "Loading weights":
+        return tracked(args[0], "loading weights", len(args[0]))
+    return factory(*args, **keywords)
 
 
 def _banned_mask(family: Family, model: PreTrainedModel) -> Tensor:

@@ -63,8 +63,7 @@ def cold_start(config: Config, resume: Path | None = None) -> dict[str, Any]:
     rows, held_out = split_rows(part, config.run.seed)
     if config.data.train is not None:
         require_sound_pictures(rows)
-    with phase("loading the model"):
-        policy = load_policy(config.model, device, trainable=True)
+    policy = load_policy(config.model, device, trainable=True)
     require_sound_rows(task, policy.family, rows, part.weights)
     require_space(folder, 2 * training_bytes(policy))
     console = Console(highlight=False)

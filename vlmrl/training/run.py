@@ -69,8 +69,7 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
         if part.data.train is not None:
             require_sound_pictures(rows[-1])
     device = resolve_device(config.run.device)
-    with phase("loading the model"):
-        policy = _load_policy(config, device, checkpoint)
+    policy = _load_policy(config, device, checkpoint)
     for part, own in zip(mix.parts, rows, strict=True):
         require_sound_rows(part.task, policy.family, own, part.weights)
     require_space(run, CHECKPOINTS_KEPT * training_bytes(policy))
@@ -206,7 +205,7 @@ def _sum_up(trainer: Trainer, run: Path) -> dict[str, Any]:
         "before": result(trainer.before),
         "after": result(trainer.after),
         "seconds": {
-            "train": round(sum(v for phase, v in seconds.items() if phase != "eval"), 2),
+            "train": round(sum(v for name, v in seconds.items() if name != "eval"), 2),
             "eval": round(seconds.get("eval", 0.0), 2),
             "total": round(sum(seconds.values()), 2),
         },
