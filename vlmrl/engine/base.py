@@ -99,6 +99,7 @@ class Engine(ABC):
         completions: Sequence[Sequence[Sequence[int]]],
         temperature: float,
         truncation: Truncation,
+        keep_logits: bool = False,
     ) -> TokenLogprobs:
         """Scores completions of the prompts at `rows` of a state, with gradient if grad is enabled."""
 
@@ -180,14 +181,16 @@ class Engine(ABC):
         temperature: float,
         truncation: Truncation = NO_TRUNCATION,
         kept: KeptPasses | None = None,
+        keep_logits: bool = False,
     ) -> TokenLogprobs:
         """Scores the token ids `completions[p][g]` after prompt p, in one pass, with gradient if grad is enabled.
 
-        Takes the prompts' pass from `kept` if it is there.
+        Takes the prompts' pass from `kept` if it is there. `keep_logits` returns the whole distributions too, which
+        takes memory for every token times the vocabulary.
         """
         taken = kept.take(prompts) if kept is not None else None
         state, rows = taken or (self.prompt_pass(prompts, again=True), range(len(prompts)))
-        return self.score(state, rows, completions, temperature, truncation)
+        return self.score(state, rows, completions, temperature, truncation, keep_logits)
 
     def passes(
         self, prompts: Sequence[Prompt], group_size: int, completion_tokens: int, kept: KeptPasses | None = None

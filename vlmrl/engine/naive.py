@@ -12,7 +12,7 @@ from torch import Tensor
 from vlmrl.engine.base import Engine, PromptState
 from vlmrl.engine.distribution import Truncation
 from vlmrl.engine.sampling import Completion, SamplingSettings, sample_rows
-from vlmrl.engine.scoring import TokenLogprobs, as_rows, pad_completions
+from vlmrl.engine.scoring import TokenLogprobs, as_rows, pad_completions, score_logits
 from vlmrl.models.load import Policy
 from vlmrl.types import Prompt
 
@@ -74,6 +74,7 @@ class NaiveEngine(Engine):
         completions: Sequence[Sequence[Sequence[int]]],
         temperature: float,
         truncation: Truncation,
+        keep_logits: bool = False,
     ) -> TokenLogprobs:
         ids_NT, mask_NT = pad_completions(completions, self.policy.device)
         logits_RV = torch.cat(
@@ -83,4 +84,5 @@ class NaiveEngine(Engine):
                 for tokens in group
             ]
         )
-        return as_rows(*self.distribution(temperature, truncation).score(logits_RV, ids_NT[mask_NT]), mask_NT)
+        scores = score_logits(logits_RV, ids_NT[mask_NT], self.distribution(temperature, truncation), keep_logits)
+        return as_rows(*scores, mask_NT)

@@ -165,6 +165,7 @@ class SharedEngine(Engine):
         completions: Sequence[Sequence[Sequence[int]]],
         temperature: float,
         truncation: Truncation,
+        keep_logits: bool = False,
     ) -> TokenLogprobs:
         state = cast(SharedState, state)
         group_size = len(completions[0])
@@ -179,6 +180,7 @@ class SharedEngine(Engine):
             ids_NT[mask_NT],
             self.policy.logits,
             self.distribution(temperature, truncation),
+            keep_logits,
         )
         return as_rows(*scores, mask_NT)
 
