@@ -132,6 +132,7 @@ def rollout_record(rollout: Rollout) -> dict[str, Any]:
         "scores": {name: score_record(score) for name, score in rollout.scores.items()},
         "reward": rollout.reward,
         "advantage": rollout.advantage,
+        "source": rollout.source.value,
     }
 
 

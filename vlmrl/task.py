@@ -211,6 +211,13 @@ def _bounded(outcome: float | Score, spec: RewardSpec) -> Score:
     return score
 
 
+def headline_value(task: Task, sample: Sample, rollout: Rollout) -> float:
+    """The task's first metric of one rollout; 0 for an unparsed completion."""
+    if isinstance(rollout.answer, Unparsed):
+        return 0.0
+    return float(getattr(task, task.metrics()[0])(rollout.answer, sample, rollout))
+
+
 def metric_values(task: Task, sample: Sample, rollout: Rollout) -> dict[str, float]:
     """Every metric of one rollout; 0 for an unparsed completion."""
     if isinstance(rollout.answer, Unparsed):

@@ -234,6 +234,19 @@ class Score:
     """Traceback of an exception in the reward's own code; counted, shown, and fatal above a rate."""
 
 
+class Source(Enum):
+    """Where a rollout comes from."""
+
+    SAMPLED = "sampled"
+    """The policy, on the plain prompt."""
+    HINTED = "hinted"
+    """The policy, on a prompt with a hint."""
+    REPLAYED = "replayed"
+    """An earlier step."""
+    EXPERT = "expert"
+    """Not the policy: the row's own solution."""
+
+
 @dataclass
 class Rollout:
     """One sampled completion of a prompt."""
@@ -253,7 +266,15 @@ class Rollout:
     """Outcome per reward component."""
     reward: float = 0.0
     """Weighted sum of the component values."""
+    accuracy: float = 0.0
+    """The task's headline metric, in training."""
     advantage: float = 0.0
+    """Mean over its tokens."""
+    source: Source = Source.SAMPLED
+    prompt: Prompt | None = None
+    """What its log-probs condition on in the loss, where that is not its group's prompt."""
+    old_logprobs_T: list[float] | None = None
+    """Log-probs of the weights that sampled it, for a rollout of an earlier step; None takes the present weights'."""
 
     @property
     def truncated(self) -> bool:
@@ -268,6 +289,8 @@ class Group:
     """Unique per sampled group, so that groups are never told apart by their text."""
     prompt: Prompt
     rollouts: list[Rollout]
+    contrast: list[Rollout] = field(default_factory=list)
+    """Answers to another view of the row: scored, compared with the group, and never trained on."""
 
     @property
     def sample(self) -> Sample:

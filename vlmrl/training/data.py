@@ -188,9 +188,18 @@ class MixedOrder:
         return [self._next() for _ in range(count)]
 
     def _next(self) -> int:
-        sources = range(len(self.orders))
-        behind = min(sources, key=lambda i: (2 * self.orders[i].taken + 1) / self.ratios[i])
-        return self._starts[behind] + self.orders[behind].next(1)[0]
+        return self.next_of(min(range(self.sources), key=lambda i: (2 * self.orders[i].taken + 1) / self.ratios[i]))
+
+    @property
+    def sources(self) -> int:
+        return len(self.orders)
+
+    def next_of(self, source: int) -> int:
+        """The next index of one source, whatever the ratios."""
+        return self._starts[source] + self.orders[source].next(1)[0]
+
+    def source_of(self, index: int) -> int:
+        return bisect.bisect_right(self._starts, index) - 1
 
     def state_dict(self) -> dict[str, Any]:
         return {"sources": [order.state_dict() for order in self.orders]}
