@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmrl.algorithms.presets import choose_algorithm
+from vlmrl.algorithms.choose import choose_algorithm
 from vlmrl.config import Config
 from vlmrl.paths import configs_dir
 from vlmrl.registry import find_task
@@ -36,7 +36,7 @@ def test_every_line_says_where_it_comes_from(recipe: Path) -> None:
 @each_recipe
 def test_its_settings_and_names_exist(recipe: Path) -> None:
     config = resolve(Config, file=recipe)
-    choose_algorithm(config.algorithm, config.rollout)
+    choose_algorithm(config)
     task = find_task(config.task.name).create(config.task.options)
     weights = reward_weights(task, config.task.weights)
     assert any(weight > 0 for weight in weights.values())

@@ -258,7 +258,10 @@ def test_every_setting_of_vlmrl_is_documented() -> None:
 
 
 def test_every_alias_leads_to_a_setting_of_vlmrl() -> None:
-    assert set(ALIASES.values()) <= set(setting_names(Config))
+    names = setting_names(Config)
+    for alias in ALIASES.values():
+        # options of the algorithm's pieces stand below the names of settings
+        assert any(f"{alias}.".startswith(f"{name}.") for name in names), alias
 
 
 @pytest.mark.parametrize("file", sorted(configs_dir().rglob("*.yaml")), ids=lambda file: file.stem)

@@ -23,8 +23,8 @@ class OneOfSeveralConfig:
     """As task.options is for a run of one task."""
     weights: dict[str, float] = field(default_factory=dict)
     """As task.weights is for a run of one task."""
-    scale: Literal["group_std", "none"] | None = None
-    """What this task's centred rewards are divided by; null takes algorithm.scale."""
+    scale: Literal["group", "batch", "beta", "none"] | None = None
+    """What this task's centred rewards are divided by; null takes algorithm.advantage.scale."""
 
 
 @dataclass
@@ -96,8 +96,8 @@ class RolloutConfig:
     """Sampling temperature; log-probs are those of the tempered distribution."""
     top_k: int = 0
     """Sample from the k most likely tokens; 0 samples from all. Log-probs are those of the truncated distribution,
-    whose kept tokens move with the weights: with top_k, top_p or min_p, optim.inner_epochs must be 1 and the KL term
-    off."""
+    whose kept tokens move with the weights: with top_k, top_p or min_p, optim.inner_epochs must be 1, and nothing may
+    compare the policy with other weights, as a KL term does."""
     top_p: float = 1.0
     """Sample from the smallest set of most likely tokens whose probabilities reach this sum; 1 samples from all."""
     min_p: float = 0.0
@@ -108,30 +108,59 @@ class RolloutConfig:
     """Longest completion; one that reaches it without ending is marked truncated."""
 
 
+class Piece(dict[str, Any]):
+    """A piece of the algorithm: its `name` and its options. A plain value is the name; `none` takes it out."""
+
+
+class Pieces(dict[str, Any]):
+    """Pieces of the algorithm by label: true or options for one with the label's name (or their own `name`), false for
+    none."""
+
+
 @dataclass
 class AlgorithmConfig:
+    """What is not set here is the preset's. docs/algorithms.md lists the pieces of each place and their options."""
+
     preset: str = "grpo"
-    """grpo, dr_grpo or dapo: the published choice of the pieces below."""
-    baseline: Literal["mean", "none"] | None = None
-    """What is subtracted from a reward inside its group; null keeps the preset's."""
-    scale: Literal["group_std", "none"] | None = None
-    """What the centred reward is divided by; null keeps the preset's."""
-    clip_low: float | None = None
-    """Lower clip width of the probability ratio; null keeps the preset's."""
-    clip_high: float | None = None
-    """Upper clip width of the probability ratio; null keeps the preset's."""
-    reducer: Literal["sequence_mean", "token_mean", "token_sum_constant"] | None = None
-    """How per-token losses become one number; null keeps the preset's."""
-    kl_coefficient: float | None = None
-    """Weight of the k3 KL loss towards the start model; null keeps the preset's."""
-    drop_constant_groups: bool | None = None
-    """Drop groups whose accuracy does not vary and refill the batch (dynamic sampling); null keeps the preset's."""
-    max_refills: int = 10
-    """How many times a batch is refilled after dropping groups."""
-    overlong_buffer: int | None = None
-    """Tokens before the completion limit over which the reward is lowered by up to 1; null keeps the preset's."""
-    mask_truncated: bool | None = None
-    """Leave truncated completions out of the loss; null keeps the preset's."""
+    """A published algorithm: `vlmrl algorithms` lists them."""
+    curriculum: Piece = field(default_factory=Piece)
+    """Which rows come next."""
+    plan: Piece = field(default_factory=Piece)
+    """What is sampled for a prompt besides its group."""
+    judge: Piece = field(default_factory=Piece)
+    """A judge of yours, for pieces that ask for one."""
+    teacher: str | None = None
+    """A second model with the same tokenizer, for pieces that ask for one: as model.path."""
+    repairs: Pieces = field(default_factory=Pieces)
+    """What is done about a group that taught nothing: hints, experts."""
+    filter: Piece = field(default_factory=Piece)
+    """Which groups are trained on, and how often free places are filled with new rows."""
+    buffers: Pieces = field(default_factory=Pieces)
+    """What earlier steps lend to later ones."""
+    reward_transforms: Pieces = field(default_factory=Pieces)
+    """Changes of rewards before advantages are taken."""
+    advantage: Piece = field(default_factory=Piece)
+    """What a rollout earned, compared with its group and scaled."""
+    advantage_transforms: Pieces = field(default_factory=Pieces)
+    """Weights of whole groups."""
+    credit: Piece = field(default_factory=Piece)
+    """From one advantage per rollout to one per token."""
+    auxiliary: Pieces = field(default_factory=Pieces)
+    """Optimiser steps besides the one on the fresh batch."""
+    token_weights: Pieces = field(default_factory=Pieces)
+    """Weights and masks of single tokens."""
+    surrogate: Piece = field(default_factory=Piece)
+    """The per-token policy loss."""
+    expert_surrogate: Piece = field(default_factory=Piece)
+    """The per-token loss of rows the policy did not write."""
+    objective: Piece = field(default_factory=Piece)
+    """A loss over whole groups, in place of advantages and surrogate."""
+    regularisers: Pieces = field(default_factory=Pieces)
+    """Terms that hold the policy near another one, or shape its entropy."""
+    reducer: Piece = field(default_factory=Piece)
+    """From per-token losses to the scalar that is minimised."""
+    controllers: Pieces = field(default_factory=Pieces)
+    """Factors of regularisers or rewards that follow what the run does."""
 
 
 @dataclass
@@ -227,6 +256,22 @@ class RunConfig:
 
 
 @dataclass
+class SafetyConfig:
+    """Tripwires: a step beyond one is said, and so is the end of it. null switches one off."""
+
+    max_kl: float | None = 1.0
+    """Largest mean KL per token (nats), where the algorithm measures one."""
+    min_entropy: float | None = 0.005
+    """Least mean entropy of the sampling distributions (nats per token): below it all samples are alike."""
+    max_truncated: float | None = 0.9
+    """Largest share of completions cut at the token limit."""
+    max_unparsed: float | None = 0.95
+    """Largest share of completions without an answer."""
+    stop_after: int = 0
+    """Stop the run, with everything saved, after so many steps beyond a tripwire in a row; 0 never stops."""
+
+
+@dataclass
 class Config:
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -237,4 +282,5 @@ class Config:
     warmup: WarmupConfig = field(default_factory=WarmupConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
     run: RunConfig = field(default_factory=RunConfig)

@@ -3,7 +3,8 @@
 Later sources win, setting by setting. A name is the dotted path of a field (``optim.lr``). A section (a field that is
 itself a dataclass) given a plain value passes it to its first field: ``model: path`` means ``model.path: path``. A
 dictionary field written as a whole replaces what an earlier source gave; a dotted name below it sets one entry. A
-dictionary of sections takes any name as a section's: ``task.each.NAME.ratio``.
+dictionary of sections takes any name as a section's: ``task.each.NAME.ratio``. A `Piece` given a plain value takes it
+as its name: ``algorithm.surrogate: cispo`` means ``algorithm.surrogate.name: cispo``.
 
 YAML is read by the rules of YAML 1.2 (see `vlmrl.yaml_dialect`): ``1e-5`` is a number.
 """
@@ -17,6 +18,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 
+from vlmrl.config import Piece, Pieces
 from vlmrl.errors import ConfigError
 from vlmrl.settings_help import describe, field_types, nearest_settings, section_of, setting_names
 from vlmrl.yaml_dialect import NULL, STR, Loader, dump
@@ -146,6 +148,7 @@ def _values(config: Any) -> dict[str, Any]:
     return {
         field.name: _values(value) if is_dataclass(value := getattr(config, field.name)) else value
         for field in fields(config)
+        if field.init
     }
 
 
@@ -211,6 +214,9 @@ def _assign(config_type: type, values: dict[str, Any], name: str, written: _Writ
         _assign_named(values[head], section, full, rest, written)
     elif get_origin(kind) is dict:
         _assign_entries(values[head], get_args(kind)[1], full, rest, written)
+    elif kind in (Piece, Pieces):
+        plain = kind is Piece and not isinstance(written.node, yaml.MappingNode)
+        _assign_entries(values[head], Any, full, rest or ("name" if plain else ""), written)
     elif kind is None or rest:
         raise _UnknownError(f"there is no setting {above}{name} ({written.source})")
     else:

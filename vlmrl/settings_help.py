@@ -11,20 +11,24 @@ from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from vlmrl.config import Piece, Pieces
 from vlmrl.yaml_dialect import dump
 
 ALIASES = {
     "batch_size": "rollout.prompts_per_step",
-    "beta": "algorithm.kl_coefficient",
-    "clip_eps": "algorithm.clip_low",
+    "beta": "algorithm.regularisers.kl.coefficient",
+    "clip_eps": "algorithm.surrogate.clip_low",
     "dataset": "data.train",
     "dataset_name": "data.train",
-    "epsilon": "algorithm.clip_low",
-    "epsilon_high": "algorithm.clip_high",
+    "epsilon": "algorithm.surrogate.clip_low",
+    "clip_high": "algorithm.surrogate.clip_high",
+    "clip_low": "algorithm.surrogate.clip_low",
+    "epsilon_high": "algorithm.surrogate.clip_high",
     "eval_steps": "eval.every",
     "g": "rollout.group_size",
     "grad_clip": "optim.max_grad_norm",
-    "kl_coef": "algorithm.kl_coefficient",
+    "kl_coef": "algorithm.regularisers.kl.coefficient",
+    "kl_coefficient": "algorithm.regularisers.kl.coefficient",
     "learning_rate": "optim.lr",
     "lora_alpha": "model.lora.alpha",
     "lora_r": "model.lora.rank",
@@ -43,7 +47,7 @@ ALIASES = {
     "per_device_train_batch_size": "rollout.prompts_per_step",
     "reward_weights": "task.weights",
     "save_steps": "run.save_every",
-    "scale_rewards": "algorithm.scale",
+    "scale_rewards": "algorithm.advantage.scale",
     "torch_dtype": "model.dtype",
     "train_batch_size": "rollout.prompts_per_step",
     "warmup": "optim.warmup_steps",
@@ -52,11 +56,11 @@ ALIASES = {
 
 
 def field_types(config_type: type) -> dict[str, Any]:
-    """The type of each field; a class that is no dataclass has none."""
+    """The type of each setting; a class that is no dataclass has none."""
     if not is_dataclass(config_type):
         return {}
     hints = get_type_hints(config_type)
-    return {field.name: hints[field.name] for field in fields(config_type)}
+    return {field.name: hints[field.name] for field in fields(config_type) if field.init}
 
 
 def section_of(kind: Any) -> type | None:
@@ -69,8 +73,9 @@ def nearest_settings(written: str, names: Sequence[str]) -> list[str]:
     """What somebody who wrote a name that does not exist may have meant, from an alias or a similar spelling."""
     plain = written.lower().replace("-", "_")
     last = plain.rpartition(".")[2]
-    if ALIASES.get(last) in names:
-        return [ALIASES[last]]
+    # options of a piece stand below the names of settings
+    if (alias := ALIASES.get(last)) and any(f"{alias}.".startswith(f"{name}.") for name in names):
+        return [alias]
     same_ending = [name for name in names if name.rpartition(".")[2] == last]
     return same_ending[:3] or difflib.get_close_matches(plain, names, n=1)
 
@@ -113,15 +118,18 @@ def describe(kind: Any) -> str:
     if get_origin(kind) is tuple:
         count = "" if args[-1] is Ellipsis else f"{len(args)} "
         return f"a list of {count}{describe(args[0]).removeprefix('a ')}s"
-    if get_origin(kind) is dict:
+    if get_origin(kind) is dict or kind is Pieces:
         return "a mapping"
+    if kind is Piece:
+        return "a name, or a mapping with it"
     return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
 
 
 def describe_settings(config_type: type, above: str = "") -> Iterator[str]:
     """One line per setting with its default and type, e.g. ``optim.lr = 1.0e-06  (number)``."""
     for dotted, _, kind, default in _settings(config_type, above):
-        shown = dump(list(default) if isinstance(default, tuple) else default).removesuffix("...\n").strip()
+        plain = list(default) if isinstance(default, tuple) else dict(default) if isinstance(default, dict) else default
+        shown = dump(plain).removesuffix("...\n").strip()
         yield f"{dotted} = {shown}  ({describe(kind).removeprefix('a ')})"
 
 

@@ -156,8 +156,8 @@ def test_bad_box(capsys: pytest.CaptureFixture[str], tmp_path: Path, data: Path,
     assert "bbox" in message
 
 
-def test_group_of_one_with_group_std(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    message = refused(capsys, tmp_path, "rollout.group_size=1", "algorithm.scale=group_std")
+def test_group_of_one_with_the_groups_deviation(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    message = refused(capsys, tmp_path, "rollout.group_size=1", "algorithm.advantage.scale=group")
     assert "rollout.group_size=2" in message
 
 

@@ -50,7 +50,7 @@ def test_the_plan_is_the_runs(data: Path, tmp_path: Path, capsys: pytest.Capture
     assert plan["data"] == {"train": 8, "held_out": 2, "checked": 8}
     assert plan["run"] == {"steps": 4, "epochs": 4 * 16 / 8}
     assert plan["step"] == {"prompts": 16, "completions": 128}
-    assert plan["algorithm"]["clip_high"] == 0.28
+    assert plan["algorithm"]["surrogate"]["clip_high"] == 0.28
     assert plan["task"]["weights"]["point_in_box"] == 1.0
     # 160 x 96 becomes 168 x 84, which is 6 x 3 tokens, in a prompt of text
     assert plan["tokens"]["shortest_prompt"] == plan["tokens"]["longest_prompt"] > 18

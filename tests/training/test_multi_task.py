@@ -110,7 +110,7 @@ def test_pictures_and_videos_share_a_step(small_config: MakeConfig) -> None:
 
 def test_two_and_two_steps_of_two_tasks_equal_four(small_config: MakeConfig) -> None:
     # five prompts a step: the ratios' period of three falls across the break
-    words = (*BOTH, "rollout.prompts_per_step=5", "algorithm.preset=dapo", "algorithm.max_refills=1")
+    words = (*BOTH, "rollout.prompts_per_step=5", "algorithm.preset=dapo", "algorithm.filter.max_refills=1")
     straight = small_config(*words, run="straight")
     stopped = small_config(*words, "run.steps=2", run="stopped")
     train(straight)

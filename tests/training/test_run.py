@@ -94,8 +94,8 @@ def test_three_and_three_steps_equal_six(small_config: MakeConfig) -> None:
 
 
 def test_dapo_with_kl_and_inner_epochs_resumes_bit_for_bit(small_config: MakeConfig) -> None:
-    dapo = ("algorithm.preset=dapo", "algorithm.max_refills=2")
-    words = (*dapo, "algorithm.kl_coefficient=0.01", "optim.inner_epochs=2")
+    dapo = ("algorithm.preset=dapo", "algorithm.filter.max_refills=2")
+    words = (*dapo, "algorithm.regularisers.kl.coefficient=0.01", "optim.inner_epochs=2")
     straight = small_config(*words, run="straight")
     stopped = small_config(*words, "run.steps=2", run="stopped")
     train(straight)
@@ -128,7 +128,7 @@ def test_splitting_a_step_changes_nothing_but_rounding(small_config: MakeConfig)
 
 def test_an_update_out_of_memory_goes_on_in_halves(small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     # the KL term and a second epoch need what the first fixed, which is split with the pass
-    words = ("run.steps=2", "eval.every=0", "optim.inner_epochs=2", "algorithm.kl_coefficient=0.01")
+    words = ("run.steps=2", "eval.every=0", "optim.inner_epochs=2", "algorithm.regularisers.kl.coefficient=0.01")
     whole, split = small_config(*words, run="whole"), small_config(*words, run="split")
     train(whole)
     score, calls = SharedEngine.score, []

@@ -3,13 +3,13 @@
 The denominators are those of the whole optimiser step, so the sum over any split into passes is the same number.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal
 
-import torch
 from torch import Tensor
 
-Reducer = Literal["sequence_mean", "token_mean", "token_sum_constant"]
+from vlmrl.algorithms.batch import sequence_sum
+from vlmrl.algorithms.piece import Piece
 
 
 @dataclass(frozen=True)
@@ -21,20 +21,48 @@ class StepCounts:
     tokens: int
     """Tokens that take part in the loss."""
     completion_limit: int
-    """Longest possible completion, the constant of Dr. GRPO."""
+    """Longest possible completion."""
 
 
-def reduce(loss_NT: Tensor, mask_NT: Tensor, reducer: Reducer, counts: StepCounts) -> Tensor:
-    """This pass's share of the step's loss.
+class Reducer(Piece):
+    """(loss [N, T], mask [N, T], counts of the step) -> this pass's share of the step's loss."""
 
-    sequence_mean (GRPO): mean over sequences of token means. token_mean (DAPO, arXiv 2503.14476): mean over all tokens.
-    token_sum_constant (Dr. GRPO, arXiv 2503.20783): token sums divided by sequences times the completion limit.
-    """
-    sums_N = torch.where(mask_NT, loss_NT, 0.0).sum(1)
-    match reducer:
-        case "sequence_mean":
-            return (sums_N / mask_NT.sum(1).clamp_min(1)).sum() / max(counts.sequences, 1)
-        case "token_mean":
-            return sums_N.sum() / max(counts.tokens, 1)
-        case "token_sum_constant":
-            return sums_N.sum() / (max(counts.sequences, 1) * counts.completion_limit)
+    @abstractmethod
+    def __call__(self, loss_NT: Tensor, mask_NT: Tensor, counts: StepCounts) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class SequenceMean(Reducer):
+    """Mean over sequences of their token means: GRPO (arXiv 2402.03300). Of a loss per sequence, its mean (GSPO)."""
+
+    def __call__(self, loss_NT: Tensor, mask_NT: Tensor, counts: StepCounts) -> Tensor:
+        sums_N = sequence_sum(loss_NT, mask_NT)
+        return (sums_N / mask_NT.sum(1).clamp_min(1)).sum() / max(counts.sequences, 1)
+
+
+@dataclass(frozen=True)
+class TokenMean(Reducer):
+    """Mean over all tokens of the step: DAPO (arXiv 2503.14476)."""
+
+    def __call__(self, loss_NT: Tensor, mask_NT: Tensor, counts: StepCounts) -> Tensor:
+        return sequence_sum(loss_NT, mask_NT).sum() / max(counts.tokens, 1)
+
+
+@dataclass(frozen=True)
+class TokenSumConstant(Reducer):
+    """Token sums, divided by the number of sequences times a constant: Dr. GRPO (arXiv 2503.20783)."""
+
+    constant: int | None = None
+    """Null is rollout.max_completion_tokens; GUI-G1 takes 64."""
+
+    def __call__(self, loss_NT: Tensor, mask_NT: Tensor, counts: StepCounts) -> Tensor:
+        constant = counts.completion_limit if self.constant is None else self.constant
+        return sequence_sum(loss_NT, mask_NT).sum() / (max(counts.sequences, 1) * constant)
+
+
+@dataclass(frozen=True)
+class TokenSum(Reducer):
+    """Mean over sequences of their token sums: BNPO."""
+
+    def __call__(self, loss_NT: Tensor, mask_NT: Tensor, counts: StepCounts) -> Tensor:
+        return sequence_sum(loss_NT, mask_NT).sum() / max(counts.sequences, 1)

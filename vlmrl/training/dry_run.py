@@ -9,7 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from vlmrl.algorithms.presets import choose_algorithm
+from vlmrl.algorithms.choose import choose_algorithm
+from vlmrl.algorithms.points import options_of
 from vlmrl.checks.run import require_sound_pictures, require_sound_rows
 from vlmrl.config import Config
 from vlmrl.errors import UserError
@@ -29,7 +30,7 @@ def dry_run(config: Config) -> dict[str, Any]:
     """
     if config.run.dir is not None:
         require_free_folder(Path(config.run.dir))
-    algorithm = choose_algorithm(config.algorithm, config.rollout)
+    algorithm = choose_algorithm(config)
     require_one_support(config, algorithm)
     require_trackers(config.run.trackers)
     part = only_task(config, "train --dry-run")
@@ -67,7 +68,7 @@ def dry_run(config: Config) -> dict[str, Any]:
             "completions": rollout.prompts_per_step * rollout.group_size,
         },
         "run": {"steps": steps, "epochs": steps * rollout.prompts_per_step / len(rows)},
-        "algorithm": asdict(algorithm),
+        "algorithm": {place: {"piece": piece.name(), **options_of(piece)} for place, piece in algorithm.pieces()},
         "optim": asdict(config.optim),
     }
     console = Console(highlight=False)

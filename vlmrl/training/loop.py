@@ -1,29 +1,29 @@
 """The training loop: sample groups, score them, take advantages, update, record."""
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
-from vlmrl.algorithms.advantages import SPREAD_TOLERANCE
-from vlmrl.algorithms.presets import Algorithm
+from vlmrl.algorithms.algorithm import Algorithm
+from vlmrl.algorithms.token_credit import Broadcast
 from vlmrl.config import Config
 from vlmrl.engine.base import Engine, KeptPasses
-from vlmrl.engine.sampling import row_seed
 from vlmrl.errors import Interrupted, UserError
 from vlmrl.evaluation.card import Evaluated, ScoreCard, overall
 from vlmrl.evaluation.rows import evaluate_rows, evaluation_sampling
-from vlmrl.rollout.groups import sample_groups, sampling_settings
 from vlmrl.task_mix import TaskMix
 from vlmrl.training.checkpoint import prune_checkpoints, save_checkpoint
+from vlmrl.training.collect import Collector
 from vlmrl.training.console import Progress
-from vlmrl.training.data import MixedOrder
+from vlmrl.training.credit import assign_advantages, spread_advantages
 from vlmrl.training.interrupt import StopRequest
-from vlmrl.training.metrics import count_sampled, group_metrics, headline
+from vlmrl.training.metrics import group_metrics
 from vlmrl.training.recorder import Recorder
-from vlmrl.training.update import Updater, assign_advantages
+from vlmrl.training.safety import Tripwires, save_faulty_batch
+from vlmrl.training.update import Updater, UpdateStats
 from vlmrl.types import Group, Sample
 
 
@@ -35,10 +35,10 @@ class Trainer:
     mix: TaskMix
     engine: Engine
     algorithm: Algorithm
+    collector: Collector
     updater: Updater
-    rows: Sequence[Sample]
     held_out: Sequence[Sample]
-    order: MixedOrder
+    tripwires: Tripwires
     recorder: Recorder
     progress: Progress
     stop: StopRequest
@@ -67,83 +67,81 @@ class Trainer:
             self._train_step()
             if self.step % settings.save_every == 0 or self.step == settings.steps:
                 self._save()
+            if self.tripwires.stops:
+                self._save()
+                raise UserError(self._tripped())
+
+    def _tripped(self) -> str:
+        good = self.tripwires.last_good
+        place = f"the last checkpoint before that is of step {good}" if good else "no checkpoint was saved before that"
+        return (
+            f"stopped after step {self.step}, {self.tripwires.steps} steps beyond a tripwire: "
+            f"{'; '.join(self.tripwires.found)}. {place}, in {self.recorder.run}"
+        )
 
     def _train_step(self) -> None:
         self.step += 1
         spent: dict[str, float] = {}
         kept = KeptPasses(self.engine.max_tokens_per_pass)
         split_before = self.engine.split_passes
+        self.updater.schedule(self.step)
         with _timed(spent, "rollout"):
-            groups, sampled = self._collect(kept)
-        dead = self._assign_advantages(groups)
+            collected = self.collector.collect(self.step, kept)
+        groups = [*collected.groups, *collected.replayed]
         with _timed(spent, "update"):
-            stats = self.updater.update(groups, self.step, kept)
+            dead, stats = self._learn(groups, kept)
         metrics = {
-            **group_metrics(self.mix, groups, sampled, dead),
+            **group_metrics(self.mix, collected.groups, collected.sampled, dead),
+            "refills": collected.refills,
             "lr": self.updater.optimizer.param_groups[0]["lr"],
             **stats.record(),
             "split_passes": self.engine.split_passes - split_before,
         }
+        self._remember(groups, metrics)
+        metrics["pieces"] = {place: found for place, piece in self.algorithm.pieces() if (found := piece.metrics())}
         with _timed(spent, "record"):
-            self.recorder.step(self.step, metrics, groups, spent)
+            self.recorder.step(self.step, metrics, collected.groups, spent)
         for phase, seconds in spent.items():
             self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
         self.progress.step(self.step, metrics)
+        if warning := self.tripwires.observe(metrics):
+            self.progress.console.print(f"step {self.step}: {warning}")
 
-    def _assign_advantages(self, groups: Sequence[Group]) -> set[str]:
-        """Sets every rollout's advantage by its task's scale; returns the ids of groups whose rewards do not vary."""
-        dead: set[str] = set()
-        for part in self.mix.parts:
-            own = [group for group in groups if self.mix.of(group.sample) is part]
-            if own:
-                algorithm = replace(self.algorithm, scale=part.scale or self.algorithm.scale)
-                constant_B = assign_advantages(own, algorithm, self.config.rollout)
-                dead |= {group.id for group, constant in zip(own, constant_B.tolist(), strict=True) if constant}
-        return dead
-
-    def _collect(self, kept: KeptPasses) -> tuple[list[Group], Counter[str]]:
-        """The step's groups, and how many of each task were sampled to get them (dynamic sampling drops constant
-        ones and takes the next rows in their order, whichever task's they are)."""
-        chosen: list[Group] = []
-        wanted = self.config.rollout.prompts_per_step
-        sampled: Counter[str] = Counter()
-        for _ in range(1 + (self.config.algorithm.max_refills if self.algorithm.drop_constant_groups else 0)):
-            groups = self._sample(wanted - len(chosen), sampled.total(), kept)
-            sampled += count_sampled(self.mix, groups)
-            chosen += [g for g in groups if not self.algorithm.drop_constant_groups or self._accuracy_varies(g)]
-            if len(chosen) == wanted:
-                break
-        return chosen, sampled
-
-    def _sample(self, count: int, offset: int, kept: KeptPasses) -> list[Group]:
-        rollout = self.config.rollout
-        ids = [f"{self.step}-{offset + i}" for i in range(count)]
-        seeds = [[row_seed(self.config.run.seed, id_, g) for g in range(rollout.group_size)] for id_ in ids]
-        groups = sample_groups(
-            self.engine,
-            self.mix,
-            [self.rows[i] for i in self.order.next(count)],
-            sampling_settings(rollout),
-            seeds,
-            ids,
-            kept,
-        )
-        self._refuse_failing_rewards(groups)
-        return groups
-
-    def _accuracy_varies(self, group: Group) -> bool:
-        values = headline(self.mix.of(group.sample), group)
-        return max(values) - min(values) > SPREAD_TOLERANCE
-
-    def _refuse_failing_rewards(self, groups: Sequence[Group]) -> None:
-        scores = [(g, name, s) for g in groups for r in g.rollouts for name, s in r.scores.items()]
-        errors = [(group, name, score.error) for group, name, score in scores if score.error]
-        if len(errors) > self.config.run.max_error_rate * len(scores):
-            group, name, trace = errors[0]
-            raise UserError(
-                f"reward {name} failed on row {group.sample.id} ({len(errors)} of {len(scores)} scores of step "
-                f"{self.step} failed; run.max_error_rate={self.config.run.max_error_rate}):\n{trace}"
+    def _learn(self, groups: Sequence[Group], kept: KeptPasses) -> tuple[set[str], UpdateStats]:
+        """Takes advantages and updates the weights; returns the ids of groups whose rewards do not vary."""
+        if not groups:
+            return set(), UpdateStats()
+        tokens = self.updater.prepare(groups)
+        limit = self.config.rollout.max_completion_tokens
+        dead = assign_advantages(self.mix, groups, tokens, self.algorithm, self.step, limit)
+        auxiliary = 0
+        for piece in self.algorithm.auxiliary.values():
+            if earlier := piece.before(_mean_reward(groups)):
+                extra = self.updater.prepare(earlier)
+                spread_advantages(earlier, extra, Broadcast())
+                self.updater.update(earlier, extra, self.step)
+                auxiliary += len(earlier)
+                kept.clear()
+        stats = self.updater.update(groups, tokens, self.step, kept)
+        stats.auxiliary_groups = auxiliary
+        if stats.skipped:
+            path = save_faulty_batch(self.recorder.run, self.step, groups, tokens)
+            self.progress.console.print(
+                f"step {self.step}: the loss or the gradient was not finite, the weights stay as they are; its batch "
+                f"is in {path}"
             )
+        return dead, stats
+
+    def _remember(self, groups: Sequence[Group], metrics: Mapping[str, Any]) -> None:
+        """Lets the algorithm's stateful pieces see how the step went."""
+        if not groups:
+            return
+        for buffer in self.algorithm.buffers.values():
+            buffer.keep(groups, self.step)
+        for piece in self.algorithm.auxiliary.values():
+            piece.after(groups, _mean_reward(groups))
+        for controller in self.algorithm.controllers.values():
+            controller.observe(metrics)
 
     def _evaluation_due(self) -> bool:
         every, total = self.config.eval.every, self.config.run.steps
@@ -158,6 +156,8 @@ class Trainer:
         cards = self._cards(evaluated)
         card = overall(cards)
         self.recorder.evaluation(self.step, card, cards, evaluated)
+        for controller in self.algorithm.controllers.values():
+            controller.evaluated({name: found.value for name, found in card.metrics.items()}, self.step)
         self.before, self.after = self.before or cards, cards
         if self.step and (self.best is None or card.score > self.best[0]):
             self.best = card.score, self.step
@@ -173,14 +173,17 @@ class Trainer:
 
     def _save(self) -> None:
         run = self.recorder.run
+        self.tripwires.saved(self.step)
         save_checkpoint(run, self.step, self.engine.policy, self.state_dict())
-        keep = {self.step, *([self.best[1]] if self.best else [])}
-        prune_checkpoints(run, keep)
+        good = [step for step in (self.best and self.best[1], self.tripwires.last_good) if step is not None]
+        prune_checkpoints(run, {self.step, *good})
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "optimizer": self.updater.optimizer.state_dict(),
-            "order": self.order.state_dict(),
+            "order": self.collector.order.state_dict(),
+            "algorithm": self.algorithm.state_dict(),
+            "tripwires": self.tripwires.state_dict(),
             "before": self.before,
             "best": self.best,
             "seconds": self.seconds,
@@ -189,8 +192,14 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.updater.optimizer.load_state_dict(state["optimizer"])
-        self.order.load_state_dict(state["order"])
+        self.collector.order.load_state_dict(state["order"])
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.tripwires.load_state_dict(state["tripwires"])
         self.before, self.best, self.seconds = state["before"], state["best"], state["seconds"]
+
+
+def _mean_reward(groups: Sequence[Group]) -> float:
+    return fmean(rollout.reward for group in groups for rollout in group.rollouts)
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from vlmrl.algorithms.presets import Algorithm, choose_algorithm
+from vlmrl.algorithms.algorithm import Algorithm
+from vlmrl.algorithms.choose import choose_algorithm
 from vlmrl.checks.run import require_sound_pictures, require_sound_rows
-from vlmrl.config import Config
+from vlmrl.config import Config, LoraConfig
 from vlmrl.engine.base import Engine
 from vlmrl.engine.choose import make_engine
 from vlmrl.engine.sampling import row_seed
@@ -27,11 +28,13 @@ from vlmrl.resolve import to_dict
 from vlmrl.rollout.groups import encode, sampling_settings, truncation
 from vlmrl.task_mix import TaskMix, task_mix, task_names
 from vlmrl.training.checkpoint import load_state, require_space, training_bytes
+from vlmrl.training.collect import Collector
 from vlmrl.training.console import Progress, before_after_table
 from vlmrl.training.data import Joined, MixedOrder, split_rows
 from vlmrl.training.interrupt import StopRequest
 from vlmrl.training.loop import Trainer
 from vlmrl.training.recorder import Recorder, dump_json, require_free_folder
+from vlmrl.training.safety import Tripwires
 from vlmrl.training.trackers import Trackers, require_trackers
 from vlmrl.training.update import Updater
 from vlmrl.types import Sample
@@ -47,7 +50,7 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
     stop.
     """
     run = resume or Path(config.run.dir or _new_run_folder(config))
-    algorithm = choose_algorithm(config.algorithm, config.rollout)
+    algorithm = choose_algorithm(config)
     require_one_support(config, algorithm)
     require_trackers(config.run.trackers)
     mix = task_mix(config)
@@ -79,16 +82,25 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
             with phase("comparing the engines"):
                 difference = _self_check(engine, mix, own[0], config)
             progress.console.print(f"shared prompt against naive: {difference}")
+    teacher = _teacher(engine, algorithm, config, device)
     recorder = Recorder(run, config.run.logged_groups)
     trainer = Trainer(
         config=config,
         mix=mix,
         engine=engine,
         algorithm=algorithm,
-        updater=_updater(engine, algorithm, config, device),
-        rows=Joined(rows),
+        collector=Collector(
+            config=config,
+            mix=mix,
+            engine=engine,
+            algorithm=algorithm,
+            rows=Joined(rows),
+            order=MixedOrder([len(own) for own in rows], [part.ratio for part in mix.parts], config.run.seed),
+            teacher=teacher,
+        ),
+        updater=_updater(engine, algorithm, config, device, teacher),
         held_out=Joined(held_out),
-        order=MixedOrder([len(own) for own in rows], [part.ratio for part in mix.parts], config.run.seed),
+        tripwires=Tripwires(config.safety),
         recorder=recorder,
         progress=progress,
         stop=StopRequest(),
@@ -107,10 +119,11 @@ def train(config: Config, resume: Path | None = None) -> dict[str, Any]:
 
 def require_one_support(config: Config, algorithm: Algorithm) -> None:
     """A truncated distribution keeps other tokens as soon as the weights differ, and no ratio compares the two."""
-    if truncation(config.rollout).active and (config.optim.inner_epochs > 1 or algorithm.kl_coefficient):
+    if truncation(config.rollout).active and (config.optim.inner_epochs > 1 or algorithm.compares_weights):
         raise UserError(
             "rollout.top_k, top_p and min_p truncate the distribution, and other weights keep other tokens: "
-            "set optim.inner_epochs=1 and algorithm.kl_coefficient=0, or sample without them"
+            "set optim.inner_epochs=1 and leave out what compares the policy with other weights (a KL term as "
+            "algorithm.regularisers.kl, a teacher, buffers), or sample without them"
         )
 
 
@@ -149,12 +162,28 @@ def _self_check(engine: Engine, mix: TaskMix, sample: Sample, config: Config) ->
     return str(require_agreement(engine.policy, prompts[0], completions, rollout.temperature, truncation(rollout)))
 
 
-def _updater(engine: Engine, algorithm: Algorithm, config: Config, device: torch.device) -> Updater:
+def _updater(
+    engine: Engine, algorithm: Algorithm, config: Config, device: torch.device, teacher: Engine | None
+) -> Updater:
     reference = None
-    if algorithm.kl_coefficient and not engine.policy.has_adapters:
+    if "reference" in algorithm.needs() and not engine.policy.has_adapters:
         start = load_policy(config.model, device, trainable=False)
         reference = make_engine(start, config.engine, engine.tower if isinstance(engine, SharedEngine) else None)
-    return Updater(engine, algorithm, config.optim, config.rollout, config.run.steps, reference)
+    return Updater(engine, algorithm, config.optim, config.rollout, config.run.steps, reference, teacher)
+
+
+def _teacher(engine: Engine, algorithm: Algorithm, config: Config, device: torch.device) -> Engine | None:
+    """The second model, if a piece asks for one. Raises UserError if it reads other tokens than the policy."""
+    path = config.algorithm.teacher
+    if path is None or "teacher" not in algorithm.needs():
+        return None
+    policy = load_policy(replace(config.model, path=path, lora=LoraConfig()), device, trainable=False)
+    own, other = (one.family.tokenizer.get_vocab() for one in (engine.policy, policy))
+    if own != other or not torch.equal(policy.banned_V, engine.policy.banned_V):
+        raise UserError(
+            f"algorithm.teacher={path} has another tokenizer than {config.model.path}; choose one of the same family"
+        )
+    return make_engine(policy, config.engine)
 
 
 def _sum_up(trainer: Trainer, run: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One optimiser step (or several inner epochs) on a batch of scored groups."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,17 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlmrl.algorithms.advantages import group_advantages, is_constant
-from vlmrl.algorithms.presets import Algorithm
-from vlmrl.algorithms.reducers import StepCounts, reduce
-from vlmrl.algorithms.regularisers import k3
-from vlmrl.algorithms.reward_transforms import soft_overlong
-from vlmrl.algorithms.surrogates import clipped_ratio
+from vlmrl.algorithms.algorithm import Algorithm
+from vlmrl.algorithms.batch import Tokens
+from vlmrl.algorithms.loss import StepTerms, pass_loss, step_terms
 from vlmrl.config import OptimConfig, RolloutConfig
 from vlmrl.engine.base import Engine, KeptPasses
+from vlmrl.engine.scoring import TokenLogprobs
 from vlmrl.rollout.groups import truncation
-from vlmrl.task import is_valid
-from vlmrl.types import Group
+from vlmrl.training.credit import make_tokens
+from vlmrl.types import Group, Prompt
 
 
 def learning_rate(step: int, total_steps: int, config: OptimConfig) -> float:
@@ -35,20 +33,6 @@ def learning_rate(step: int, total_steps: int, config: OptimConfig) -> float:
     return config.lr * warmup * decay
 
 
-def assign_advantages(groups: Sequence[Group], algorithm: Algorithm, rollout: RolloutConfig) -> Tensor:
-    """Sets every rollout's advantage; returns bool [B], the groups whose shaped rewards do not vary."""
-    rewards_BG = torch.tensor([[r.reward for r in group.rollouts] for group in groups], dtype=torch.float64)
-    valid_BG = torch.tensor([[is_valid(r) for r in group.rollouts] for group in groups])
-    if algorithm.overlong_buffer:
-        lengths_BG = torch.tensor([[len(r.token_ids_T) for r in group.rollouts] for group in groups])
-        rewards_BG = rewards_BG + soft_overlong(lengths_BG, rollout.max_completion_tokens, algorithm.overlong_buffer)
-    advantages_BG = group_advantages(rewards_BG, valid_BG, algorithm.baseline, algorithm.scale)
-    for group, advantages in zip(groups, advantages_BG.tolist(), strict=True):
-        for member, advantage in zip(group.rollouts, advantages, strict=True):
-            member.advantage = advantage
-    return is_constant(rewards_BG, valid_BG)
-
-
 @dataclass
 class UpdateStats:
     """What one update did, averaged over its inner epochs."""
@@ -60,9 +44,13 @@ class UpdateStats:
     """Share of tokens whose ratio was clipped from below."""
     clip_high: float = 0.0
     kl: float = 0.0
-    """Mean k3 estimate towards the start model; 0 when it is not computed."""
+    """Mean estimate of the first KL regulariser per token; 0 when there is none."""
     skipped: int = 0
-    """Optimiser steps left out because the gradient was not finite."""
+    """Optimiser steps left out because the loss or the gradient was not finite."""
+    trained_groups: int = 0
+    """Groups of the step, replayed ones included."""
+    auxiliary_groups: int = 0
+    """Groups of extra updates before that of the step."""
     dead_skipped: int = 0
     """Groups whose advantages are all zero, left out of the backward pass."""
     kept_passes: int = 0
@@ -72,26 +60,29 @@ class UpdateStats:
         return dict(vars(self))
 
 
-@dataclass
-class _Pass:
-    """Groups of one forward-backward pass, with what its first inner epoch fixed."""
+@dataclass(frozen=True)
+class Unit:
+    """Completions of one prompt, which are computed in one pass."""
 
-    groups: list[Group]
-    old_NT: Tensor | None = None
-    """Log-probs of the weights that sampled."""
-    reference_NT: Tensor | None = None
-    """Log-probs of the start model, if the loss has a KL term."""
+    prompt: Prompt
+    completions: list[list[int]]
+    rows: list[int]
+    """Where they are among the step's rows."""
 
-    def split(self, engine: Engine) -> "list[_Pass]":
-        """The same groups in two passes, because memory did not suffice for one."""
-        halves, row = [], 0
-        for groups in engine.halves(self.groups):
-            rows = slice(row, row + sum(len(group.rollouts) for group in groups))
-            width = max(len(r.token_ids_T) for group in groups for r in group.rollouts)
-            fixed = [None if x_NT is None else x_NT[rows, :width] for x_NT in (self.old_NT, self.reference_NT)]
-            halves.append(_Pass(groups, *fixed))
-            row = rows.stop
-        return halves
+
+def units_of(groups: Sequence[Group]) -> list[list[Unit]]:
+    """Each group's units: one, or several if its rollouts condition on different prompts."""
+    units, row = [], 0
+    for group in groups:
+        of_prompt: dict[Prompt, Unit] = {}
+        for rollout in group.rollouts:
+            prompt = rollout.prompt or group.prompt
+            unit = of_prompt.setdefault(prompt, Unit(prompt, [], []))
+            unit.completions.append(rollout.token_ids_T)
+            unit.rows.append(row)
+            row += 1
+        units.append(list(of_prompt.values()))
+    return units
 
 
 @dataclass
@@ -104,7 +95,9 @@ class Updater:
     rollout: RolloutConfig
     total_steps: int
     reference: Engine | None = None
-    """Frozen start model for the KL term; None uses the policy with its adapters off."""
+    """Frozen start model; None uses the policy with its adapters off."""
+    teacher: Engine | None = None
+    """A second model, for algorithms that ask for one."""
     optimizer: torch.optim.AdamW = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,110 +105,185 @@ class Updater:
         self.optimizer = torch.optim.AdamW(
             parameters, lr=self.optim.lr, betas=self.optim.betas, weight_decay=self.optim.weight_decay
         )
+        self.needs = self.algorithm.needs()
 
-    def update(self, groups: Sequence[Group], step: int, kept: KeptPasses | None = None) -> UpdateStats:
-        """Runs the inner epochs of one step. `groups` are split into passes by tokens, groups whole.
+    def schedule(self, step: int) -> None:
+        """Sets the learning rate of a training step."""
+        for settings in self.optimizer.param_groups:
+            settings["lr"] = learning_rate(step, self.total_steps, self.optim)
+
+    def prepare(self, groups: Sequence[Group]) -> Tokens:
+        """The step's tokens, with the log-probs that the algorithm wants of the whole step before its advantages."""
+        tokens = make_tokens(groups, self.engine.policy.device)
+        if "reference" in self.needs:
+            tokens.reference_NT = torch.full_like(tokens.old_NT, torch.nan)
+        if "teacher" in self.needs:
+            tokens.teacher_NT = torch.full_like(tokens.old_NT, torch.nan)
+        if not self.needs & {"old", "entropy", "now"}:
+            return tokens
+        tokens.now_NT, tokens.entropy_NT = (torch.zeros_like(tokens.old_NT) for _ in range(2))
+        for units in self._passes(units_of(groups)):
+            rows, scored = _rows(units), self._score_detached(units)
+            width = scored.logprobs_NT.shape[1]
+            tokens.now_NT[rows, :width] = scored.logprobs_NT
+            tokens.entropy_NT[rows, :width] = scored.entropy_NT
+            self._fill(tokens, rows, scored.logprobs_NT)
+            if self.algorithm.reward_regularisers:
+                self._compare(tokens, units)
+        return tokens
+
+    def update(self, groups: Sequence[Group], tokens: Tokens, step: int, kept: KeptPasses | None = None) -> UpdateStats:
+        """Runs the inner epochs of one step on tokens that have their advantages.
 
         `kept` are sampling's prompt passes on the present weights.
         """
-        for settings in self.optimizer.param_groups:
-            settings["lr"] = learning_rate(step, self.total_steps, self.optim)
-        counts = self._counts(groups)
-        # without a KL term a group of zero advantages has zero gradient: leaving it out is exact
-        live = [g for g in groups if self.algorithm.kl_coefficient or any(r.advantage for r in g.rollouts)]
-        stats = UpdateStats(dead_skipped=len(groups) - len(live))
+        live = [units for units in units_of(groups) if self._learns(tokens, units)]
+        stats = UpdateStats(trained_groups=len(groups), dead_skipped=len(groups) - len(live))
         if not live:
             return stats
         kept = kept or KeptPasses(self.engine.max_tokens_per_pass)
-        longest = max(len(r.token_ids_T) for group in live for r in group.rollouts)
-        parts = self.engine.passes([g.prompt for g in live], len(live[0].rollouts), longest, kept)
-        passes = [_Pass([live[i] for i in part]) for part in parts]
-        for _ in range(self.optim.inner_epochs):
-            stats = self._gradients(passes, counts, kept, stats)
+        passes = list(self._passes(live, kept))
+        for epoch in range(self.optim.inner_epochs):
+            if epoch and "now" in self.needs:
+                self._rescore(tokens, passes)
+            terms = step_terms(self.algorithm, tokens, step, self.rollout.max_completion_tokens)
+            stats, finite = self._gradients(passes, tokens, terms, kept, stats)
             kept.clear()
-            self._optimizer_step(stats)
+            if not (finite and self._optimizer_step(stats)):
+                stats.skipped += 1
         return stats
 
+    def _learns(self, tokens: Tokens, units: Sequence[Unit]) -> bool:
+        # without a regulariser a group of zero advantages has zero gradient: leaving it out is exact
+        if self.algorithm.loss_regularisers or self.algorithm.objective is not None:
+            return True
+        return bool(tokens.advantages_NT[[row for unit in units for row in unit.rows]].any())
+
+    def _passes(self, groups: Sequence[Sequence[Unit]], kept: KeptPasses | None = None) -> Iterator[list[Unit]]:
+        """All units by passes: those of one pass have equally many completions."""
+        units = [unit for group in groups for unit in group]
+        for size in sorted({len(unit.rows) for unit in units}, reverse=True):
+            alike = [unit for unit in units if len(unit.rows) == size]
+            longest = max(len(ids) for unit in alike for ids in unit.completions)
+            for part in self.engine.passes([unit.prompt for unit in alike], size, longest, kept):
+                yield [alike[i] for i in part]
+
+    def _score(
+        self, engine: Engine, units: Sequence[Unit], kept: KeptPasses | None = None, logits: bool = False
+    ) -> TokenLogprobs:
+        return engine.logprobs(
+            [unit.prompt for unit in units],
+            [unit.completions for unit in units],
+            self.rollout.temperature,
+            truncation(self.rollout),
+            kept,
+            logits,
+        )
+
+    @torch.no_grad()
+    def _score_detached(self, units: Sequence[Unit]) -> TokenLogprobs:
+        return self._score(self.engine, units)
+
+    def _rescore(self, tokens: Tokens, passes: Sequence[Sequence[Unit]]) -> None:
+        """Log-probs of the whole step under the present weights."""
+        assert tokens.now_NT is not None
+        for units in passes:
+            scored = self._score_detached(units)
+            tokens.now_NT[_rows(units), : scored.logprobs_NT.shape[1]] = scored.logprobs_NT
+
     def _gradients(
-        self, passes: list[_Pass], counts: StepCounts, kept: KeptPasses, before: UpdateStats, may_split: bool = True
-    ) -> UpdateStats:
-        """Sums the gradients of all passes. A pass that runs out of memory becomes two in `passes`, once."""
+        self,
+        passes: list[list[Unit]],
+        tokens: Tokens,
+        terms: StepTerms,
+        kept: KeptPasses,
+        before: UpdateStats,
+        may_split: bool = True,
+    ) -> tuple[UpdateStats, bool]:
+        """Sums the gradients of all passes, up to one whose loss is not finite; says whether there was none.
+
+        A pass that runs out of memory becomes two in `passes`, once.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         stats = replace(before)
         failed = None
-        for i, one in enumerate(passes):
+        for i, units in enumerate(passes):
             try:
-                self._backward(one, counts, kept, stats)
+                if not self._backward(units, tokens, terms, kept, stats):
+                    return stats, False
             except torch.OutOfMemoryError:
                 if not may_split:
                     raise
                 failed = i
                 break
         if failed is None:
-            return stats
+            return stats, True
         kept.clear()
         # parts of the failed pass's gradient are already summed, so all passes are run again
-        passes[failed : failed + 1] = passes[failed].split(self.engine)
-        return self._gradients(passes, counts, kept, before, may_split=False)
+        passes[failed : failed + 1] = self.engine.halves(passes[failed])
+        return self._gradients(passes, tokens, terms, kept, before, may_split=False)
 
-    def _counts(self, groups: Sequence[Group]) -> StepCounts:
-        rollouts = [r for group in groups for r in group.rollouts]
-        in_loss = [r for r in rollouts if not (self.algorithm.mask_truncated and r.truncated)]
-        tokens = sum(len(r.token_ids_T) for r in in_loss)
-        return StepCounts(len(rollouts), tokens, self.rollout.max_completion_tokens)
-
-    def _backward(self, one: _Pass, counts: StepCounts, kept: KeptPasses, stats: UpdateStats) -> None:
-        """Accumulates one pass's gradient."""
-        prompts = [group.prompt for group in one.groups]
-        completions = [[r.token_ids_T for r in group.rollouts] for group in one.groups]
-        rollouts = [r for group in one.groups for r in group.rollouts]
-        waiting = len(kept.states)
-        scored = self.engine.logprobs(prompts, completions, self.rollout.temperature, truncation(self.rollout), kept)
+    def _backward(
+        self, units: list[Unit], tokens: Tokens, terms: StepTerms, kept: KeptPasses, stats: UpdateStats
+    ) -> bool:
+        """Accumulates one pass's gradient; False if its loss is not finite."""
+        waiting, rows = len(kept.states), _rows(units)
+        with_logits = "logits" in self.needs
+        scored = self._score(self.engine, units, kept, with_logits)
         stats.kept_passes += waiting - len(kept.states)
-        if one.old_NT is None:
-            # the first inner epoch runs on the weights that sampled: its own log-probs are the old ones
-            one.old_NT, one.reference_NT = scored.logprobs_NT.detach(), self._reference_logprobs(one.groups)
-        device = scored.logprobs_NT.device
-        advantages_N = torch.tensor([r.advantage for r in rollouts], device=device, dtype=torch.float32)
-        mask_NT = scored.mask_NT
-        if self.algorithm.mask_truncated:
-            mask_NT = mask_NT & ~torch.tensor([r.truncated for r in rollouts], device=device)[:, None]
-        surrogate = clipped_ratio(
-            scored.logprobs_NT, one.old_NT, advantages_N, self.algorithm.clip_low, self.algorithm.clip_high
-        )
-        loss_NT = surrogate.loss_NT
-        if one.reference_NT is not None:
-            divergence_NT = k3(scored.logprobs_NT, one.reference_NT)
-            loss_NT = loss_NT + self.algorithm.kl_coefficient * divergence_NT
-            stats.kl += self._token_share(divergence_NT.detach(), mask_NT, counts)
-        loss = reduce(loss_NT, mask_NT, self.algorithm.reducer, counts)
-        loss.backward()
-        stats.loss += loss.item() / self.optim.inner_epochs
-        stats.clip_low += self._token_share(surrogate.clipped_low_NT, mask_NT, counts)
-        stats.clip_high += self._token_share(surrogate.clipped_high_NT, mask_NT, counts)
+        self._fill(tokens, rows, scored.logprobs_NT.detach())
+        compared = self._compare(tokens, units, with_logits)
+        one = pass_loss(self.algorithm, scored.logprobs_NT, tokens, rows, terms, scored.logits_RV, compared)
+        if not torch.isfinite(one.loss):
+            return False
+        one.loss.backward()
+        share = max(terms.counts.tokens, 1) * self.optim.inner_epochs
+        stats.loss += one.loss.item() / self.optim.inner_epochs
+        stats.clip_low += one.clipped_low / share
+        stats.clip_high += one.clipped_high / share
+        stats.kl += one.kl / share
+        return True
 
-    def _token_share(self, values_NT: Tensor, mask_NT: Tensor, counts: StepCounts) -> float:
-        total = torch.where(mask_NT, values_NT.float(), 0.0).sum().item()
-        return total / max(counts.tokens, 1) / self.optim.inner_epochs
+    def _fill(self, tokens: Tokens, rows: Sequence[int], logprobs_NT: Tensor) -> None:
+        """The first pass over a row runs on the weights that sampled: its log-probs are the old ones, unless the row is
+        of an earlier step."""
+        width = logprobs_NT.shape[1]
+        old_NT = tokens.old_NT[rows, :width]
+        tokens.old_NT[rows, :width] = torch.where(old_NT.isnan(), logprobs_NT, old_NT)
 
     @torch.no_grad()
-    def _reference_logprobs(self, groups: Sequence[Group]) -> Tensor | None:
-        if not self.algorithm.kl_coefficient:
+    def _compare(self, tokens: Tokens, units: Sequence[Unit], logits: bool = False) -> Tensor | None:
+        """Log-probs of other models for these units, where they are needed and not known; returns the teacher's logits
+        if they are asked for."""
+        rows = _rows(units)
+        if tokens.reference_NT is not None and tokens.reference_NT[rows].isnan().any():
+            adapters_off: AbstractContextManager[Any] = nullcontext() if self.reference else self._adapters_off()
+            with adapters_off:
+                scored = self._score(self.reference or self.engine, units)
+            tokens.reference_NT[rows] = 0.0
+            tokens.reference_NT[rows, : scored.logprobs_NT.shape[1]] = scored.logprobs_NT
+        if self.teacher is None or tokens.teacher_NT is None:
             return None
-        completions = [[r.token_ids_T for r in group.rollouts] for group in groups]
-        engine = self.reference or self.engine
-        policy = self.engine.policy
-        adapters_off: AbstractContextManager[Any] = nullcontext() if self.reference else policy.adapters_off()
-        with adapters_off:
-            return engine.logprobs(
-                [group.prompt for group in groups], completions, self.rollout.temperature, truncation(self.rollout)
-            ).logprobs_NT
+        if logits or tokens.teacher_NT[rows].isnan().any():
+            scored = self._score(self.teacher, units, logits=logits)
+            tokens.teacher_NT[rows] = 0.0
+            tokens.teacher_NT[rows, : scored.logprobs_NT.shape[1]] = scored.logprobs_NT
+            return scored.logits_RV
+        return None
 
-    def _optimizer_step(self, stats: UpdateStats) -> None:
+    def _adapters_off(self) -> AbstractContextManager[Any]:
+        return self.engine.policy.adapters_off()
+
+    def _optimizer_step(self, stats: UpdateStats) -> bool:
+        """False if the gradient is not finite."""
         parameters = [p for settings in self.optimizer.param_groups for p in settings["params"]]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.optim.max_grad_norm)
-        if torch.isfinite(norm):
-            stats.grad_norm += norm.item() / self.optim.inner_epochs
-            self.optimizer.step()
-        else:
-            stats.skipped += 1
+        if not torch.isfinite(norm):
+            return False
+        stats.grad_norm += norm.item() / self.optim.inner_epochs
+        self.optimizer.step()
+        return True
+
+
+def _rows(units: Sequence[Unit]) -> list[int]:
+    return [row for unit in units for row in unit.rows]
