@@ -73,10 +73,10 @@ class Trainer:
 
     def _tripped(self) -> str:
         good = self.tripwires.last_good
-        place = f"the last checkpoint before that is of step {good}" if good else "no checkpoint was saved before that"
+        place = f"the last good checkpoint is of step {good}" if good else "no checkpoint was good"
         return (
             f"stopped after step {self.step}, {self.tripwires.steps} steps beyond a tripwire: "
-            f"{'; '.join(self.tripwires.found)}. {place}, in {self.recorder.run}"
+            f"{'; '.join(self.tripwires.found)}; {place}, in {self.recorder.run}"
         )
 
     def _train_step(self) -> None:

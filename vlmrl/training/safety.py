@@ -33,8 +33,10 @@ class Tripwires:
 
     limits: SafetyConfig
     steps: int = 0
+    newest: int | None = None
+    """Step of the newest checkpoint."""
     last_good: int | None = None
-    """Newest step that was saved while nothing was tripped."""
+    """Step of the newest checkpoint whose weights have since sampled a step within all limits."""
     found: list[str] = field(default_factory=list)
     """What the newest step was beyond."""
 
@@ -42,23 +44,23 @@ class Tripwires:
         """What to say about a step; None unless something changed."""
         self.found = list(beyond(metrics, self.limits))
         before, self.steps = self.steps, self.steps + 1 if self.found else 0
-        if self.found and not before:
-            return "; ".join(self.found)
-        return f"back within the tripwires after {before} steps" if before and not self.found else None
+        if not self.found:
+            self.last_good = self.newest
+            return f"back within the tripwires after {before} steps" if before else None
+        return None if before else "; ".join(self.found)
 
     @property
     def stops(self) -> bool:
         return 0 < self.limits.stop_after <= self.steps
 
     def saved(self, step: int) -> None:
-        if not self.steps:
-            self.last_good = step
+        self.newest = step
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "last_good": self.last_good}
+        return {"steps": self.steps, "newest": self.newest, "last_good": self.last_good}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.steps, self.last_good = state["steps"], state["last_good"]
+        self.steps, self.newest, self.last_good = state["steps"], state["newest"], state["last_good"]
 
 
 def save_faulty_batch(run: Path, step: int, groups: Sequence[Group], tokens: Tokens) -> Path:

@@ -128,7 +128,7 @@ class Updater:
             tokens.now_NT[rows, :width] = scored.logprobs_NT
             tokens.entropy_NT[rows, :width] = scored.entropy_NT
             self._fill(tokens, rows, scored.logprobs_NT)
-            if self.algorithm.reward_regularisers:
+            if self.algorithm.reward_regularisers or self.algorithm.objective is not None:
                 self._compare(tokens, units)
         return tokens
 
