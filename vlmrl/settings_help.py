@@ -95,7 +95,7 @@ def _settings(config_type: type, above: str = "") -> Iterator[tuple[str, type, A
 
 
 @functools.cache
-def _docstrings(config_type: type) -> dict[str, str]:
+def docstrings(config_type: type) -> dict[str, str]:
     """The string literal under each field; it is not kept at run time, so it is read from the class's source."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(config_type))).body
     assert isinstance(tree, ast.ClassDef)
@@ -138,7 +138,7 @@ def help_text(config_type: type, above: str = "") -> str:
     text = ""
     settings = zip(describe_settings(config_type, above), _settings(config_type, above), strict=True)
     for line, (dotted, owner, kind, _) in settings:
-        documented = _docstrings(owner).get(dotted.rpartition(".")[2], "")
+        documented = docstrings(owner).get(dotted.rpartition(".")[2], "")
         wrapped = textwrap.wrap(documented, 110, initial_indent="    ", subsequent_indent="    ")
         text += "\n".join([line, *wrapped]) + "\n"
         if section := section_of(kind):

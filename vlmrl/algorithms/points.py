@@ -85,31 +85,35 @@ def _is_piece(value: Any, base: type[Piece]) -> bool:
     return isinstance(value, type) and issubclass(value, base) and is_dataclass(value)
 
 
+def entries(config: AlgorithmConfig) -> Iterator[tuple[str, str | None, Options]]:
+    """Every piece of the preset with the user's changes: its point, its label where a point takes several, and its
+    options with its name. Raises UserError for an unknown preset."""
+    if config.preset not in PRESETS:
+        raise UserError(_unknown("algorithm.preset", config.preset, PRESETS, "preset"))
+    for name, point in POINTS.items():
+        layers = [PLAIN.get(name, {}), PRESETS[config.preset].settings.get(name, {}), getattr(config, name)]
+        if not point.several:
+            entry = _overlaid({}, layers, name)
+            if entry["name"] != NO_PIECE:
+                yield name, None, entry
+            continue
+        for label in dict.fromkeys(label for layer in layers for label in layer):
+            entry = _overlaid({"name": label}, [layer[label] for layer in layers if label in layer], name, label)
+            if entry["name"] != NO_PIECE:
+                yield name, label, entry
+
+
 def build_algorithm(config: AlgorithmConfig, modules: Sequence[ModuleType] = ()) -> Algorithm:
     """The preset with the user's changes; `modules` hold pieces of the user's tasks.
 
     Raises UserError for an unknown preset, piece or option, naming the nearest, and for an option that has to be given.
     """
-    if config.preset not in PRESETS:
-        raise UserError(_unknown("algorithm.preset", config.preset, PRESETS, "preset"))
-    chosen: dict[str, Any] = {}
-    for name, point in POINTS.items():
-        layers = [PLAIN.get(name, {}), PRESETS[config.preset].settings.get(name, {}), getattr(config, name)]
-        if point.several:
-            labels = dict.fromkeys(label for layer in layers for label in layer)
-            entries = {
-                label: _overlaid({"name": label}, [layer[label] for layer in layers if label in layer], name, label)
-                for label in labels
-            }
-            chosen[name] = {
-                label: _piece(point, f"algorithm.{name}.{label}", entry, modules)
-                for label, entry in entries.items()
-                if entry["name"] != NO_PIECE
-            }
+    chosen: dict[str, Any] = {name: {} if point.several else None for name, point in POINTS.items()}
+    for name, label, entry in entries(config):
+        if label is None:
+            chosen[name] = _piece(POINTS[name], f"algorithm.{name}", entry, modules)
         else:
-            entry = _overlaid({}, layers, name)
-            no_piece = entry["name"] == NO_PIECE
-            chosen[name] = None if no_piece else _piece(point, f"algorithm.{name}", entry, modules)
+            chosen[name][label] = _piece(POINTS[name], f"algorithm.{name}.{label}", entry, modules)
     return Algorithm(**chosen)
 
 

@@ -85,8 +85,8 @@ class Kl(Regulariser):
     """coefficient * KL(policy || target), by an estimate per token with d = log p - log p_target.
 
     k1 = d, k2 = d^2 / 2, k3 = exp(-d) - 1 + d, rho_k3 = r k3 with r the ratio to the old policy, and
-    k3_value_k2_gradient. As a loss, k2, rho_k3 and k3_value_k2_gradient have the gradient of the KL; k3 (GRPO, arXiv
-    2402.03300) that of the reverse KL; k1 has none on average. In the reward, k1 has the right one, and only it.
+    k3_value_k2_gradient. As a loss, k2, rho_k3 and k3_value_k2_gradient have the gradient of KL(policy || target); k3
+    (GRPO, arXiv 2402.03300) has that of KL(target || policy); k1 has none on average. In the reward only k1 is right.
     """
 
     coefficient: float = 0.04

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from vlmrl import __version__
 from vlmrl.cli import (
+    algorithms,
     bench,
     benchmarks,
     check,
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         check,
         preview,
         tasks,
+        algorithms,
         data,
         report,
         watch,
