@@ -33,7 +33,7 @@ GIVEN = {
     "rule_reasoner": ["task.name=gui_grounding,detection"],
     "ssb": ["algorithm.buffers.selective_samples={capacity: 8, take: 2, max_age: 4}"],
     "kdrl": ["algorithm.teacher=tiny"],
-    "kepo": ["algorithm.teacher=tiny"],
+    "kepo": ["algorithm.teacher=tiny", "algorithm.regularisers.distillation.mixture=0.5"],
 }
 """What a preset leaves to the user."""
 

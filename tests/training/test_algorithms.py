@@ -59,9 +59,10 @@ def some(steps: Steps, test: Callable[[dict[str, Any]], bool]) -> bool:
 
 SHOWS: dict[str, Callable[[Steps], bool]] = {
     "grpo_kl": lambda s: s[0]["kl"] == 0 and s[-1]["kl"] > 0,
-    "dapo": lambda s: some(s, lambda m: m["refills"] > 0) and all(m["sampled_groups"] >= m["groups"] for m in s),
+    "grpo": lambda s: some(s, lambda m: m["dead_skipped"] > 0),
+    "dapo": lambda s: some(s, lambda m: m["refills"] > 0) and all(m["dead_groups"] == 0 for m in s),
     "high_entropy": lambda s: some(s, lambda m: m["refills"] > 0),
-    "t_grpo": lambda s: all(m["contrast_accuracy"] is not None for m in s) and s[-1]["kl"] > 0,
+    "t_grpo": lambda s: all(m["contrast_accuracy"] is not None and m["rollouts"] == 4 * m["groups"] for m in s),
     "gspo": lambda s: some(s, lambda m: m["clip_low"] + m["clip_high"] > 0.02),
     "kdrl": lambda s: s[0]["kl"] == 0 and s[-1]["kl"] > 0,
     "trpa": lambda s: some(s, lambda m: m["kl"] > 0),
@@ -132,7 +133,7 @@ IDENTITY = {
         "surrogate=clip",
         "regularisers.drift.coefficient=0",
     ),
-    "stable_reinforce": off(SCALED, "credit=broadcast", "surrogate.log_ratio_limit=20"),
+    "stable_reinforce": off("credit=broadcast", "surrogate.log_ratio_limit=20"),
     "gbpo": off("surrogate=clip", BY_SEQUENCE),
     "disco": off("objective=none", "regularisers.trust_region.coefficient=0", BY_SEQUENCE),
     "drpo": off("objective=none", "regularisers.trust_region.coefficient=0", BY_SEQUENCE),

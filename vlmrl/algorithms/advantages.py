@@ -92,6 +92,12 @@ def beta_weights(means_B: Tensor) -> Tensor:
     return (1 / density).clamp_max(BETA_WEIGHT_LIMIT)
 
 
+def unit_interval(values_BG: Tensor) -> Tensor:
+    """Values mapped into [0, 1] by the batch's extremes; those that are in it stay."""
+    low, high = values_BG.min().clamp_max(0), values_BG.max().clamp_min(1)
+    return (values_BG - low) / (high - low)
+
+
 def beta_density(values_B: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
     return torch.from_numpy(beta_distribution.pdf(values_B.numpy(), alpha.item(), beta.item()))
 
@@ -170,7 +176,8 @@ class GroupRelative(AdvantageEstimator):
             case "batch":
                 advantages = advantages / (batch_std(values, valid_BG) + self.epsilon)
             case "beta":
-                advantages = advantages * beta_weights(group_mean(values, valid_BG)[:, 0])[:, None]
+                weights_B = beta_weights(group_mean(unit_interval(values), valid_BG)[:, 0])
+                advantages = advantages * weights_B[:, None]
         if self.baseline != "none":
             advantages = torch.where(is_constant(values, valid_BG)[:, None], 0.0, advantages)
         return torch.where(valid_BG, advantages, 0.0)

@@ -150,7 +150,7 @@ def _option_table(found: type[Piece]) -> Iterator[str]:
     options = [one for one in fields(found) if one.init]  # type: ignore[arg-type]
     if not options:
         return
-    about = docstrings(found)
+    about = docstrings(found)  # type: ignore[arg-type]
     yield "| option | default | |"
     yield "| --- | --- | --- |"
     for one in options:

@@ -118,7 +118,7 @@ PRESETS: dict[str, Preset] = {
             "surrogate": {**CLIP_HIGHER, "dual": 10.0},
             "reducer": "token_sum",
         },
-        "rewards in [0, 1]; rollout.group_size=16",
+        "rollout.group_size=16",
     ),
     "gdpo": Preset(
         "each reward component is normalised alone, then their sum over the batch",
@@ -138,12 +138,9 @@ PRESETS: dict[str, Preset] = {
     "stable_reinforce": Preset(
         "log-ratios clamped before exp, advantages whitened over tokens and cut at 3 sigma",
         "arXiv 2505.02835 (R1-Reward)",
-        {
-            "advantage": UNNORMALISED,
-            "credit": {"name": "whitened", "limit": 3.0},
-            "surrogate": {"log_ratio_limit": 6.907755278982137},
-        },
-        "its consistency reward is algorithm.reward_transforms.consistency=true with a judge of yours",
+        {"credit": {"name": "whitened", "limit": 3.0}, "surrogate": {"log_ratio_limit": 6.907755278982137}},
+        "its k3 KL term is algorithm.regularisers.kl.coefficient, its consistency reward "
+        "algorithm.reward_transforms.consistency=true with a judge of yours",
     ),
     "gbpo": Preset(
         "the ratio is drawn to a bounded target on its side of the group's median",
@@ -322,7 +319,7 @@ PRESETS: dict[str, Preset] = {
             "repairs": {"teacher_hint": True},
             "regularisers": {"distillation": True},
         },
-        "algorithm.teacher is yours to give",
+        "algorithm.teacher and algorithm.regularisers.distillation.mixture are yours to give",
     ),
     "rent": Preset(
         "low entropy is the reward; no labels are used",

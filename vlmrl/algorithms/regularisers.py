@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlmrl.algorithms.batch import Tokens
-from vlmrl.algorithms.piece import Need, Piece
+from vlmrl.algorithms.piece import Need, Piece, required
 
 if TYPE_CHECKING:
     from vlmrl.algorithms.algorithm import Algorithm
@@ -229,8 +229,8 @@ class Distillation(Regulariser):
 
     coefficient: float = 1.0
     """Weight; 0 switches the piece off."""
-    mixture: float = 0.5
-    """b."""
+    mixture: float = required()
+    """b; the paper's value is not known."""
     threshold: float = 1.0
     """Least reward of a row."""
 
