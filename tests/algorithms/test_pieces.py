@@ -30,6 +30,7 @@ from vlmrl.algorithms.reward_transforms import (
 from vlmrl.algorithms.surrogates import Clip, LogClip
 from vlmrl.algorithms.token_credit import KeyTokens, ReturnToGo
 from vlmrl.algorithms.token_weights import HighEntropy, SamplerRatio
+from vlmrl.errors import UserError
 from vlmrl.training.data import MixedOrder
 from vlmrl.types import Group, Rollout, Sample, Source, Video
 
@@ -114,6 +115,15 @@ def test_rewards_are_multiplied_in_total_and_in_parts() -> None:
 def test_the_difficulty_weight_is_never_negative() -> None:
     batch = batch_of([[1.0, 1.0]])
     assert DifficultyWeight(form="log")(torch.ones(1, 2), batch).tolist() == [[0, 0]]
+
+
+def test_the_difficulty_may_be_that_of_a_component() -> None:
+    iou = torch.tensor([[0.5, torch.nan]])
+    batch = batch_of([[1.0, 1.0]], components={"iou": iou}, weights={"iou": 1.0})
+    found = DifficultyWeight(form="linear", component="iou")(torch.ones(1, 2), batch)
+    assert found.tolist()[0] == pytest.approx([0.55, 0.55])
+    with pytest.raises(UserError, match=r"no reward giou.*it has: iou"):
+        DifficultyWeight(component="giou")(torch.ones(1, 2), batch)
 
 
 def test_a_rows_own_weight() -> None:

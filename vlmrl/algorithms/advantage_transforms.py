@@ -23,15 +23,21 @@ class AdvantageTransform(Piece):
 class DifficultyWeight(AdvantageTransform):
     """A times a weight that falls with the group's mean accuracy a.
 
-    UniVG-R1 (arXiv 2505.14231): exp(1 - a) is the form it trains with; linear is 1.05 - a and log -log(0.02 + a),
-    which is cut at 0.
+    UniVG-R1 (arXiv 2505.14231), whose a is the mean IoU: exp(1 - a) is the form it trains with; linear is 1.05 - a and
+    log -log(0.02 + a), which is cut at 0.
     """
 
     form: Literal["exponential", "linear", "log"] = "exponential"
     """How the weight falls."""
+    component: str | None = None
+    """Reward component that is the accuracy; null is the headline metric."""
 
     def __call__(self, advantages_BG: Tensor, batch: Batch) -> Tensor:
-        return advantages_BG * difficulty_weight(masked_mean(batch.accuracy_BG, batch.valid_BG), self.form)[:, None]
+        accuracy, valid = batch.accuracy_BG, batch.valid_BG
+        if self.component is not None:
+            accuracy = batch.component(self.component)
+            valid = valid & ~accuracy.isnan()
+        return advantages_BG * difficulty_weight(masked_mean(accuracy, valid), self.form)[:, None]
 
 
 def difficulty_weight(accuracy_B: Tensor, form: Literal["exponential", "linear", "log"]) -> Tensor:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlmrl.errors import UserError
+
 
 @dataclass(frozen=True)
 class Rewards:
@@ -65,6 +67,13 @@ class Batch:
     """Mean accuracy of the contrast arm; NaN for a group without one."""
     sample_weight_B: Tensor | None = None
     """The rows' own field `weight`; NaN where a row has none."""
+
+    def component(self, name: str) -> Tensor:
+        """Values [B, G] of a reward component. Raises UserError if the task has none of that name."""
+        if name not in self.rewards.components:
+            known = ", ".join(self.rewards.components)
+            raise UserError(f"task {self.task} has no reward {name}, which the algorithm asks for; it has: {known}")
+        return self.rewards.components[name]
 
     def right(self) -> Tensor:
         """bool [B, G]: the headline metric is at least a half."""
