@@ -142,7 +142,7 @@ class GroupRelative(AdvantageEstimator):
     def fault(self, algorithm: "Algorithm", group_size: int, completion_limit: int) -> str | None:
         if group_size == 1 and (self.baseline != "none" or self.scale == "group"):
             return (
-                "rollout.group_size=1: a group of one has no mean or deviation to compare with, so every advantage "
+                "a group of one (rollout.group_size=1) has no mean or deviation to compare with, so every advantage "
                 "would be 0; use rollout.group_size=2 or more, or algorithm.advantage.baseline=none "
                 "algorithm.advantage.scale=none"
             )

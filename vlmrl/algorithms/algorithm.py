@@ -8,7 +8,7 @@ from vlmrl.algorithms.advantage_transforms import AdvantageTransform
 from vlmrl.algorithms.advantages import AdvantageEstimator
 from vlmrl.algorithms.auxiliary import AuxiliaryUpdate
 from vlmrl.algorithms.buffers import Buffer
-from vlmrl.algorithms.controllers import REWARDS, Controller
+from vlmrl.algorithms.controllers import Controller
 from vlmrl.algorithms.curricula import Curriculum
 from vlmrl.algorithms.filters import GroupFilter
 from vlmrl.algorithms.judge import Judge
@@ -96,7 +96,7 @@ class Algorithm:
     @property
     def compares_weights(self) -> bool:
         """Whether log-probs of different weights meet, besides those of inner epochs."""
-        other = {"reference", "teacher", "logits"} & self.needs()
+        other = {"reference", "teacher"} & self.needs()
         return bool(other or self.buffers or self.auxiliary)
 
     def factor(self, target: str) -> float:
@@ -106,9 +106,6 @@ class Algorithm:
             if controller.target == target:
                 value *= controller.factor()
         return value
-
-    def reward_factor(self) -> float:
-        return self.factor(REWARDS)
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         return {place: state for place, piece in self.pieces() if (state := piece.state_dict())}

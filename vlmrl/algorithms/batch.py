@@ -4,7 +4,7 @@ Everything is already gathered: a piece that looks at the whole batch needs no c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -121,7 +121,7 @@ class Tokens:
     entropy_NT: Tensor | None = None
     now_NT: Tensor | None = None
     """Log-probs under the present weights, without gradient."""
-    advantages_NT: Tensor = field(default_factory=lambda: torch.empty(0))
+    advantages_NT: Tensor | None = None
     """[N, T] or [N, 1]."""
 
     def lengths(self) -> Tensor:

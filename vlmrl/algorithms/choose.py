@@ -41,7 +41,7 @@ def faults(algorithm: Algorithm, config: Config) -> Iterator[str]:
     rollout = config.rollout
     for place, piece in algorithm.pieces():
         if fault := piece.fault(algorithm, rollout.group_size, rollout.max_completion_tokens):
-            yield fault if fault.startswith("rollout.") else f"algorithm.{place}: {fault}"
+            yield f"algorithm.{place}: {fault}"
         yield from (f"algorithm.{place} ({piece.name()}) {lack}" for lack in _lacks(algorithm, config, piece.needs()))
     yield from _pointless(algorithm)
     several = len(task_names(config)) > 1
@@ -90,9 +90,8 @@ def _pointless(algorithm: Algorithm) -> Iterator[str]:
                         f"not look at; set algorithm.{point}.{label}=false, or algorithm.advantage=group_relative"
                     )
     if algorithm.objective is not None:
-        replaced = [p for p in ("advantage_transforms", "reward_transforms", "auxiliary") if getattr(algorithm, p)]
-        replaced += [p for p in ("expert_surrogate",) if getattr(algorithm, p) is not None]
-        for point in replaced:
+        replaced = ("reward_transforms", "advantage_transforms", "auxiliary", "token_weights", "expert_surrogate")
+        for point in (point for point in replaced if getattr(algorithm, point)):
             yield (
                 f"algorithm.objective={algorithm.objective.name()} takes the place of advantages and surrogate, so "
                 f"algorithm.{point} has no effect; leave it out, or set algorithm.objective=none"

@@ -128,6 +128,7 @@ def pass_loss(
 
 
 def _surrogate(algorithm: Algorithm, policies: Policies, tokens: Tokens) -> Loss:
+    assert tokens.advantages_NT is not None
     advantages_NT = tokens.advantages_NT.to(policies.logprobs_NT.dtype)
     loss = algorithm.surrogate(policies.logprobs_NT, policies.old_NT, advantages_NT, tokens)
     if algorithm.expert_surrogate is None or not tokens.expert_N.any():

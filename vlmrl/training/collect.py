@@ -76,7 +76,11 @@ class Collector:
                 break
             refills += 1
         algorithm.curriculum.step_done()
-        replayed = [g for buffer in algorithm.buffers.values() for g in buffer.exchange(chosen, step)]
+        replayed = []
+        for buffer in algorithm.buffers.values():
+            before = [list(group.rollouts) for group in chosen]
+            replayed += buffer.exchange(chosen, step)
+            self._score_changed(chosen, before)
         return Collected(chosen, replayed, sampled, refills)
 
     def _sample(self, rows: Sequence[Sample], offset: int, kept: KeptPasses | None) -> list[Group]:
@@ -102,15 +106,11 @@ class Collector:
 
     def _contrast(self, groups: Sequence[Group]) -> None:
         """Samples the contrast arms that the plan wants."""
-        arms = [
-            (group, arm)
-            for group in groups
-            if (
-                arm := self.algorithm.plan(
-                    group.sample, len(group.rollouts), row_seed(self.config.run.seed, group.id, "contrast") % 2**32
-                )
-            )
-        ]
+        arms = []
+        for group in groups:
+            seed = row_seed(self.config.run.seed, group.id, "contrast")
+            if arm := self.algorithm.plan(group.sample, len(group.rollouts), seed):
+                arms.append((group, arm))
         if not arms:
             return
         ids = [f"{group.id}-contrast" for group, _ in arms]
@@ -122,28 +122,29 @@ class Collector:
         """Asks a repair about all groups, attempt after attempt, and samples what it requests."""
         attempt = 0
         while True:
+            before = [list(group.rollouts) for group in groups]
             asked: list[tuple[Group, Request]] = []
             for group, row in zip(groups, rows, strict=True):
-                before = list(group.rollouts)
-                request = repair.ask(group, row, self.step, attempt, self)
-                if any(new is not old for new, old in zip(group.rollouts, before, strict=True)):
-                    self._score(group)
-                if request is not None:
+                if request := repair.ask(group, row, self.step, attempt, self):
                     asked.append((group, request))
+            self._score_changed(groups, before)
             if not asked:
                 return
             ids = [f"{group.id}-{label}-{attempt}" for group, _ in asked]
             answers = self._groups([request.sample for _, request in asked], ids, asked[0][1].completions)
+            before = [list(group.rollouts) for group in groups]
             for (group, _), answer in zip(asked, answers, strict=True):
                 repair.merge(group, answer)
-                # a reward may compare a group's members
-                self._score(group)
+            self._score_changed(groups, before)
             attempt += 1
 
-    def _score(self, group: Group) -> None:
-        part = self.mix.of(group.sample)
-        score_group(part.task, group, part.weights)
-        self._measure(group)
+    def _score_changed(self, groups: Sequence[Group], before: Sequence[Sequence[Rollout]]) -> None:
+        """Scores groups that have other members than before; all of them, because a reward may compare members."""
+        for group, old in zip(groups, before, strict=True):
+            if any(new is not was for new, was in zip(group.rollouts, old, strict=True)):
+                part = self.mix.of(group.sample)
+                score_group(part.task, group, part.weights)
+                self._measure(group)
 
     def _kept(self, groups: Sequence[Group], indices: Sequence[int]) -> list[bool]:
         """Which groups the filter keeps; also tells the curriculum how they did."""

@@ -1,5 +1,6 @@
 """From scored groups to advantages: what the algorithm's pieces see of rollouts, and what they make of it."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,11 +11,13 @@ from vlmrl.algorithms.advantages import group_median, group_std, is_constant
 from vlmrl.algorithms.algorithm import Algorithm
 from vlmrl.algorithms.batch import Batch, Rewards, Tokens, sequence_mean, sequence_sum
 from vlmrl.algorithms.choose import of_task
+from vlmrl.algorithms.controllers import REWARDS
 from vlmrl.algorithms.judge import Judge
 from vlmrl.algorithms.token_credit import TokenCredit
+from vlmrl.errors import UserError
 from vlmrl.task import is_valid
 from vlmrl.task_mix import TaskMix, TaskPart
-from vlmrl.types import Group, Rollout, Source, Unparsed
+from vlmrl.types import Group, Rollout, Sample, Source, Unparsed
 
 ROW_WEIGHT = "weight"
 """Field of `Sample.extra`: how much a row counts, for algorithms that ask."""
@@ -50,16 +53,21 @@ def make_batch(part: TaskPart, groups: Sequence[Group], step: int, limit: int, j
         task=part.name,
         judged_BG=None if judge is None else torch.tensor([list(judge(g)) for g in groups], dtype=torch.float64),
         contrast_accuracy_B=torch.tensor([sum(a) / len(a) if a else torch.nan for a in contrast], dtype=torch.float64),
-        sample_weight_B=torch.tensor(
-            [float(group.sample.extra.get(ROW_WEIGHT, torch.nan)) for group in groups], dtype=torch.float64
-        ),
+        sample_weight_B=torch.tensor([_row_weight(group.sample) for group in groups], dtype=torch.float64),
     )
+
+
+def _row_weight(sample: Sample) -> float:
+    weight = sample.extra.get(ROW_WEIGHT, math.nan)
+    if not isinstance(weight, int | float):
+        raise UserError(f"row {sample.id}, field {ROW_WEIGHT}: must be a number, not {weight!r}")
+    return float(weight)
 
 
 def make_tokens(groups: Sequence[Group], device: torch.device) -> Tokens:
     """The step's completions, with the log-probs that are known before any pass."""
     rollouts = [r for group in groups for r in group.rollouts]
-    longest = max((len(r.token_ids_T) for r in rollouts), default=0)
+    longest = max(len(r.token_ids_T) for r in rollouts)
 
     def padded(rows: Sequence[Sequence[float] | None], fill: float) -> Tensor:
         """Rows of numbers; `fill` where a row is missing, 0 on padding."""
@@ -123,7 +131,7 @@ def assign_advantages(
         rewards = batch.rewards
         for transform in algorithm.reward_transforms.values():
             rewards = transform(rewards, batch)
-        if (factor := algorithm.reward_factor()) != 1:
+        if (factor := algorithm.factor(REWARDS)) != 1:
             rewards = rewards.times(factor)
         if added_N is not None:
             index = torch.tensor([[rows[id(r)] for r in group.rollouts] for group in own])
@@ -147,9 +155,10 @@ def spread_advantages(
     """Gives the tokens their share of the rollouts' advantages, and the rollouts the mean over their tokens."""
     rollouts = [r for group in groups for r in group.rollouts]
     advantages_N = torch.tensor([r.advantage for r in rollouts], dtype=torch.float64, device=tokens.mask_NT.device)
-    tokens.advantages_NT = credit(advantages_N, tokens, token_rewards_NT)
-    if tokens.advantages_NT.shape[1] != 1:
-        means_N = sequence_mean(tokens.advantages_NT, tokens.mask_NT)
+    advantages_NT = credit(advantages_N, tokens, token_rewards_NT)
+    tokens.advantages_NT = advantages_NT
+    if advantages_NT.shape[1] != 1:
+        means_N = sequence_mean(advantages_NT, tokens.mask_NT)
         for rollout, advantage in zip(rollouts, means_N.tolist(), strict=True):
             rollout.advantage = advantage
 

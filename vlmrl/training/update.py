@@ -157,6 +157,7 @@ class Updater:
         # without a regulariser a group of zero advantages has zero gradient: leaving it out is exact
         if self.algorithm.loss_regularisers or self.algorithm.objective is not None:
             return True
+        assert tokens.advantages_NT is not None
         return bool(tokens.advantages_NT[[row for unit in units for row in unit.rows]].any())
 
     def _passes(self, groups: Sequence[Sequence[Unit]], kept: KeptPasses | None = None) -> Iterator[list[Unit]]:
@@ -257,7 +258,8 @@ class Updater:
         if they are asked for."""
         rows = _rows(units)
         if tokens.reference_NT is not None and tokens.reference_NT[rows].isnan().any():
-            adapters_off: AbstractContextManager[Any] = nullcontext() if self.reference else self._adapters_off()
+            policy = self.engine.policy
+            adapters_off: AbstractContextManager[Any] = nullcontext() if self.reference else policy.adapters_off()
             with adapters_off:
                 scored = self._score(self.reference or self.engine, units)
             tokens.reference_NT[rows] = 0.0
@@ -270,9 +272,6 @@ class Updater:
             tokens.teacher_NT[rows, : scored.logprobs_NT.shape[1]] = scored.logprobs_NT
             return scored.logits_RV
         return None
-
-    def _adapters_off(self) -> AbstractContextManager[Any]:
-        return self.engine.policy.adapters_off()
 
     def _optimizer_step(self, stats: UpdateStats) -> bool:
         """False if the gradient is not finite."""
