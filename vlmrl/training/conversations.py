@@ -71,9 +71,8 @@ class RowConversations:
     def _conversation(self, row: Sample, turn: Turn) -> Prompt:
         """The prompt with its completion behind it."""
         prompt = self.family.encode(row, turn.request)
-        inputs = self.family.extend(prompt, torch.tensor(self.family.tokenizer(turn.completion + ANSWER_END).input_ids))
-        types = {key: inputs[key][0] for key in self.family.token_inputs}
-        return replace(prompt, token_ids_P=inputs["input_ids"][0], vision={**prompt.vision, **types})
+        completion = self.family.tokenizer(turn.completion + ANSWER_END).input_ids
+        return self.family.continued(prompt, torch.tensor(completion))
 
 
 def encode_scenes(processor: Qwen3VLProcessor, scenes: Iterable[Scene]) -> Mapping[str, Tensor]:

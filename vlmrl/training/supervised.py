@@ -1,7 +1,7 @@
 """Rows with their right answers as supervised examples, with the token ids and pixels of reinforcement learning."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -75,22 +75,12 @@ class ExampleSource:
     def batch(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Model inputs [B, P + T], padded on the left, and the labels of the completions' tokens."""
         family = self.policy.family
-        inputs = family.collate([self._whole(example) for example in examples])
+        inputs = family.collate([family.continued(example.prompt, example.completion_T) for example in examples])
         labels = torch.full_like(inputs["input_ids"], NOT_LEARNT)
         for row, example in zip(labels, examples, strict=True):
             row[-len(example.completion_T) :] = example.completion_T
         positions, _ = family.positions(self.policy.model, inputs)
         return {**inputs, "position_ids": positions, "labels": labels}
-
-    def _whole(self, example: Example) -> Prompt:
-        """Prompt and completion as one prompt, which is what `collate` takes."""
-        prompt, completion_T = example.prompt, example.completion_T
-        types = {
-            key: torch.cat([prompt.vision[key], prompt.vision[key].new_zeros(len(completion_T))])
-            for key in self.policy.family.token_inputs
-        }
-        ids = torch.cat([prompt.token_ids_P, completion_T])
-        return replace(prompt, token_ids_P=ids, vision={**prompt.vision, **types})
 
 
 class RowCollator:

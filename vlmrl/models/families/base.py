@@ -134,14 +134,18 @@ class Family(ABC):
             **{key: torch.cat([p.vision[key] for p in prompts if key in p.vision]) for key in vision},
         }
 
+    def continued(self, prompt: Prompt, tokens_T: Tensor) -> Prompt:
+        """A prompt with text tokens behind it, as one prompt."""
+        types = {key: prompt.vision[key] for key in self.token_inputs}
+        longer = {key: torch.cat([row, row.new_zeros(len(tokens_T))]) for key, row in types.items()}
+        ids = torch.cat([prompt.token_ids_P, tokens_T])
+        return replace(prompt, token_ids_P=ids, vision={**prompt.vision, **longer})
+
     def extend(self, prompt: Prompt, completion_T: Tensor) -> dict[str, Tensor]:
         """Model inputs of one prompt followed by one completion, as an ordinary forward takes them: [1, P + T]."""
-        types = {key: prompt.vision[key] for key in self.token_inputs}
-        return {
-            **prompt.vision,
-            "input_ids": torch.cat([prompt.token_ids_P, completion_T])[None],
-            **{key: torch.cat([row, row.new_zeros(len(completion_T))])[None] for key, row in types.items()},
-        }
+        whole = self.continued(prompt, completion_T)
+        types = {key: whole.vision[key][None] for key in self.token_inputs}
+        return {**whole.vision, "input_ids": whole.token_ids_P[None], **types}
 
     def positions(self, model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Position ids of collated prompts (last axes [B, P]) and the position after each prompt [B]."""
