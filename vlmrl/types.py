@@ -275,6 +275,10 @@ class Rollout:
     """What its log-probs condition on in the loss, where that is not its group's prompt."""
     old_logprobs_T: list[float] | None = None
     """Log-probs of the weights that sampled it, for a rollout of an earlier step; None takes the present weights'."""
+    parent: int | None = None
+    """Which member of the group it shares its first tokens with; None for a rollout of its own."""
+    shared_tokens: int = 0
+    """How many of its tokens it shares with its parent."""
 
     @property
     def truncated(self) -> bool:

@@ -60,5 +60,7 @@ def tokens_of(lengths: Sequence[int], group_size: int = 1, dtype: torch.dtype = 
         "reward_N": numbers_N,
         "standing_N": numbers_N,
         "expert_N": flags_N,
+        "parent_N": torch.full((count,), -1),
+        "shared_N": torch.zeros(count, dtype=torch.long),
     }
     return Tokens(**{**defaults, **facts})

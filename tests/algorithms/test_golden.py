@@ -18,8 +18,8 @@ from vlmrl.algorithms.reducers import SequenceMean, StepCounts, TokenMean, Token
 from vlmrl.algorithms.regularisers import Kl, kl_estimate
 from vlmrl.algorithms.reward_transforms import BackwardCorrected, RankedLength, TrustedThoughts, soft_overlong, trust
 from vlmrl.algorithms.surrogates import BoundedTarget, Clip, ExpertShaping, SigmoidGate, log_ratio
-from vlmrl.algorithms.token_credit import KeyTokens, Whitened
-from vlmrl.algorithms.token_weights import SamplerRatio
+from vlmrl.algorithms.token_credit import KeyTokens, TreeValues, Whitened
+from vlmrl.algorithms.token_weights import OwnTokens, SamplerRatio
 
 ONE = [[1.0, 0, 0, 1, 1, 0, 0, 0]]
 THREE = [[1.0, 0, 0, 1], [1.0, 1, 1, 0], [0.0, 0, 0, 0]]
@@ -199,6 +199,19 @@ def test_25_engine_mismatch() -> None:
     assert near(SamplerRatio(mode="mask", low=0.5)(tokens).weight_NT, [[1.648721, 0, 0]])
     assert near(SamplerRatio(level="sequence", high=math.inf)(tokens).weight_NT, [[4.481689] * 3])
     assert near(SamplerRatio(level="geometric", high=math.inf)(tokens).weight_NT, [[1.648721] * 3])
+
+
+def test_26_tree_rl() -> None:
+    # A is a leaf; B goes on as B1 and B2, whose rows both begin with B's token
+    advantages = GroupRelative(baseline="leave_one_out", scale="none")(batch_of([[1.0, 1.0, 0.0]]))
+    assert near(advantages, [[0.5, 0.5, -1]])
+    tokens = tokens_of([1, 2, 2], group_size=3, parent_N=torch.tensor([-1, -1, 1]), shared_N=torch.tensor([0, 0, 1]))
+    a, b, b1, b2 = 1.1, -0.4, 1.35, -1.65
+    found = TreeValues()(advantages[0], tokens, None)
+    assert near(found, [[a, 0], [b, b1], [0, b2]])
+    kept = OwnTokens()(tokens).keep_NT
+    assert kept is not None
+    assert kept.tolist() == [[True, False], [True, True], [False, True]]
 
 
 def test_27_sapo() -> None:

@@ -16,7 +16,7 @@ from vlmrl.algorithms.buffers import SelectiveSamples, SuccessReplay
 from vlmrl.algorithms.controllers import AdaptiveKl, Hypervolume, hypervolume
 from vlmrl.algorithms.curricula import OneRow, TaskDeficit, VarianceBank
 from vlmrl.algorithms.filters import HighVariance, Varying
-from vlmrl.algorithms.plans import ShuffledFrames
+from vlmrl.algorithms.plans import ShuffledFrames, SurprisingTokens
 from vlmrl.algorithms.regularisers import Entropy, Kl, KlHinge, Policies
 from vlmrl.algorithms.repairs import ExpertSlot, HintedSlot, SolutionHints, TeacherHint
 from vlmrl.algorithms.reward_transforms import (
@@ -28,11 +28,13 @@ from vlmrl.algorithms.reward_transforms import (
     TrustedThoughts,
 )
 from vlmrl.algorithms.surrogates import Clip, LogClip
-from vlmrl.algorithms.token_credit import KeyTokens, ReturnToGo
+from vlmrl.algorithms.token_credit import KeyTokens, ReturnToGo, TreeValues, tree_segments
 from vlmrl.algorithms.token_weights import HighEntropy, SamplerRatio
+from vlmrl.engine.sampling import Completion
 from vlmrl.errors import UserError
+from vlmrl.training.collect import joined
 from vlmrl.training.data import MixedOrder
-from vlmrl.types import Group, Rollout, Sample, Source, Video
+from vlmrl.types import Finish, Group, Rollout, Sample, Source, Video
 
 
 def test_clip_says_where_it_was_active() -> None:
@@ -464,3 +466,43 @@ def test_opo_weighs_the_baseline_by_length() -> None:
     median = GroupRelative(baseline="median", scale="none")(batch)
     assert median.tolist() == [[1, 0, 0]]
     assert LIMIT == batch.completion_limit
+
+
+def test_a_tree_without_branches_credits_twice_the_advantage() -> None:
+    advantages = torch.tensor([0.5, 0.5, -1.0], dtype=torch.float64)
+    tokens = tokens_of([2, 2, 2], group_size=3)
+    found = TreeValues()(advantages, tokens, None)
+    assert torch.allclose(found, 2 * advantages[:, None].expand(3, 2))
+
+
+def test_branches_of_branches_hang_where_they_left() -> None:
+    # row 1 leaves row 0 after two tokens, row 2 leaves row 1 after its third, row 3 leaves row 0 at its start
+    parent, shared, lengths = [-1, 0, 1, 0], [0, 2, 3, 0], [4, 4, 5, 2]
+    found = tree_segments([0, 1, 2, 3], parent, shared, lengths, [1.0, 0.0, 0.0, 1.0])
+    spans = [(s.row, s.start, s.end, len(s.leaves)) for s in found]
+    assert spans == [(0, 0, 2, 3), (0, 2, 4, 1), (1, 2, 3, 2), (1, 3, 4, 1), (2, 3, 5, 1), (3, 0, 2, 1)]
+    above = [s.above and (s.above.row, s.above.start) for s in found]
+    assert above == [None, (0, 0), (0, 0), (1, 2), (1, 2), None]
+    # both ways on from row 1's first own token are worth the same, so they have its credit
+    assert found[3].credit == found[4].credit == found[2].credit
+
+
+def test_groups_branch_at_the_most_surprising_tokens() -> None:
+    group = group_of([1.0, 0.0])
+    group.rollouts[0].logprobs_T = [-0.1, -3.0, -0.2, -2.0]
+    group.rollouts[1].logprobs_T = [-5.0]
+    group.rollouts[1].token_ids_T = [7]
+    plan = SurprisingTokens()
+    assert plan.branching_points(group.rollouts, 0) == [(0, 1), (0, 3), (1, 0), (1, 0)]
+    assert plan.branching_points(group.rollouts, 1) == [(1, 0), (1, 0)]
+
+
+def test_a_joined_completion_is_cut_at_the_limit() -> None:
+    rollout = group_of([1.0]).rollouts[0]
+    went_on = Completion([8, 9, 10], [-2.0, -2.0, -2.0], 0.2, Finish.STOP)
+    whole = joined(rollout, 2, went_on, limit=16)
+    assert (whole.token_ids_T, whole.logprobs_T) == ([3, 4, 8, 9, 10], [-1, -1, -2, -2, -2])
+    assert whole.entropy == pytest.approx((2 * 0.5 + 3 * 0.2) / 5)
+    assert whole.finish is Finish.STOP
+    cut = joined(rollout, 2, went_on, limit=4)
+    assert (cut.token_ids_T, cut.finish) == ([3, 4, 8, 9], Finish.LENGTH)

@@ -116,6 +116,10 @@ class Tokens:
     """(r - median) / (std + 1e-6) inside the row's group."""
     expert_N: Tensor
     """bool: not written by the policy."""
+    parent_N: Tensor
+    """Row whose first tokens a row shares; -1 for a row of its own."""
+    shared_N: Tensor
+    """How many tokens it shares."""
     reference_NT: Tensor | None = None
     teacher_NT: Tensor | None = None
     entropy_NT: Tensor | None = None

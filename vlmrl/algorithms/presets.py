@@ -183,6 +183,17 @@ PRESETS: dict[str, Preset] = {
         {"credit": "key_tokens"},
         "rollout.group_size=16",
     ),
+    "tree_rl": Preset(
+        "groups branch at surprising tokens, and segments of the tree are credited by what follows from them",
+        "TreeRL (THUDM/TreeRL)",
+        {
+            "plan": "surprising_tokens",
+            "advantage": {"baseline": "leave_one_out", **UNNORMALISED},
+            "credit": "tree_values",
+            "token_weights": {"own_tokens": True},
+        },
+        "rollout.group_size=6, which the plan makes 30",
+    ),
     "high_entropy": Preset(
         "80/20: only the fifth of the tokens with the highest entropy is trained on, on top of DAPO's loss",
         "arXiv 2506.01939",

@@ -1,10 +1,12 @@
 """From one advantage per rollout to one per token."""
 
+import itertools
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import asin, exp, log2, sqrt
+from statistics import fmean
 
 import torch
 from scipy.stats import fisher_exact
@@ -169,3 +171,72 @@ class KeyTokens(TokenCredit):
 def _entropy_bits(x: int, y: int) -> float:
     """Entropy of two counts."""
     return -sum(n / (x + y) * log2(n / (x + y)) for n in (x, y) if n)
+
+
+@dataclass(frozen=True)
+class TreeValues(TokenCredit):
+    """(V(n) - V(parent of n)) + V(n) for the tokens of a segment n of a branched group.
+
+    TreeRL (THUDM/TreeRL): the tree's segments lie between branching points. V(n) is the mean advantage of the rollouts
+    that run through n, less the mean over all tokens of all rollouts, counted as often as they are run through. A
+    segment of the same value as its parent has its parent's credit.
+    """
+
+    def __call__(self, advantages_N: Tensor, tokens: Tokens, token_rewards_NT: Tensor | None) -> Tensor:
+        credit_NT = torch.zeros(tokens.mask_NT.shape, dtype=advantages_N.dtype)
+        group, parent, shared = tokens.group_N.tolist(), tokens.parent_N.tolist(), tokens.shared_N.tolist()
+        lengths, values = tokens.lengths().tolist(), advantages_N.tolist()
+        for g in dict.fromkeys(group):
+            rows = [n for n, of in enumerate(group) if of == g]
+            for segment in tree_segments(rows, parent, shared, lengths, values):
+                credit_NT[segment.row, segment.start : segment.end] = segment.credit
+        return credit_NT.to(advantages_N.device)
+
+
+@dataclass
+class Segment:
+    """Tokens between two branching points, in the row they come from."""
+
+    row: int
+    start: int
+    end: int
+    above: "Segment | None"
+    """What comes before it; None for the prompt."""
+    leaves: list[float]
+    """Advantages of the rollouts that run through it."""
+    value: float = 0.0
+    credit: float = 0.0
+
+
+def tree_segments(
+    rows: Sequence[int],
+    parent: Sequence[int],
+    shared: Sequence[int],
+    lengths: Sequence[int],
+    values: Sequence[float],
+) -> list[Segment]:
+    """The segments of one group with their values and credits; parents stand before their children among `rows`."""
+    cuts = {row: {shared[child] for child in rows if parent[child] == row} for row in rows}
+    segments: list[Segment] = []
+    ends_at: dict[tuple[int, int], Segment | None] = {}
+    for row in rows:
+        above = ends_at[parent[row], shared[row]] if parent[row] >= 0 else None
+        ends_at[row, shared[row]] = above
+        inside = sorted(cut for cut in cuts[row] if shared[row] < cut < lengths[row])
+        for start, end in itertools.pairwise([shared[row], *inside, lengths[row]]):
+            above = Segment(row, start, end, above, [])
+            ends_at[row, end] = above
+            segments.append(above)
+        passed = above
+        while passed is not None:
+            passed.leaves.append(values[row])
+            passed = passed.above
+    tokens = [(segment.end - segment.start) * len(segment.leaves) for segment in segments]
+    means = [fmean(segment.leaves) for segment in segments]
+    overall = sum(n * mean for n, mean in zip(tokens, means, strict=True)) / max(sum(tokens), 1)
+    for segment, mean in zip(segments, means, strict=True):
+        segment.value = mean - overall
+        above = segment.above
+        step = segment.value - (above.value if above else fmean(values[row] for row in rows) - overall)
+        segment.credit = step + segment.value if step or above is None else above.credit
+    return segments

@@ -97,3 +97,12 @@ class SamplerRatio(TokenWeight):
         if self.mode == "truncate":
             return Weighting(weight.clamp(self.low, self.high))
         return Weighting(torch.where((weight >= self.low) & (weight <= self.high), weight, 0.0))
+
+
+@dataclass(frozen=True)
+class OwnTokens(TokenWeight):
+    """Tokens that several rollouts of a branched group share are trained on once, in the rollout they come from."""
+
+    def __call__(self, tokens: Tokens) -> Weighting:
+        position_T = torch.arange(tokens.mask_NT.shape[1], device=tokens.mask_NT.device)
+        return Weighting(keep_NT=tokens.mask_NT & (position_T >= tokens.shared_N[:, None]))

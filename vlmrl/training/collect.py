@@ -65,7 +65,13 @@ class Collector:
             if not indices:
                 break
             rows = [self.rows[i] for i in indices]
-            groups = self._sample(rows, sampled.total(), kept)
+            # branched groups are larger than the passes that were sized for their first rollouts
+            groups = self._sample(rows, sampled.total(), None if algorithm.plan.rounds else kept)
+            first = 0
+            for _ in range(algorithm.plan.rounds):
+                size = len(groups[0].rollouts)
+                self._branch(groups, first)
+                first = size
             self._contrast(groups)
             for label, repair in algorithm.repairs.items():
                 self._repair(label, repair, groups, rows)
@@ -103,6 +109,30 @@ class Collector:
         task = self.mix.of(group.sample).task
         for rollout in group.rollouts:
             rollout.accuracy = headline_value(task, group.sample, rollout)
+
+    def _branch(self, groups: Sequence[Group], first: int) -> None:
+        """Lets every group grow by rollouts that share their first tokens with one of its members from `first` on."""
+        plan, policy, rollout = self.algorithm.plan, self.engine.policy, self.config.rollout
+        points = [(group, *point) for group in groups for point in plan.branching_points(group.rollouts, first)]
+        prefixes = [torch.tensor(group.rollouts[member].token_ids_T)[:position] for group, member, position in points]
+        prompts = [
+            policy.family.continued(group.prompt, prefix_T)
+            for (group, _, _), prefix_T in zip(points, prefixes, strict=True)
+        ]
+        seeds = [
+            [row_seed(self.config.run.seed, group.id, "branch", first, i, c) for c in range(plan.continuations)]
+            for i, (group, _, _) in enumerate(points)
+        ]
+        found = self.engine.sample(prompts, sampling_settings(rollout), seeds)
+        for (group, member, position), continuations in zip(points, found, strict=True):
+            task = self.mix.of(group.sample).task
+            for continuation in continuations:
+                whole = joined(group.rollouts[member], position, continuation, rollout.max_completion_tokens)
+                new = make_rollout(policy, task, group.prompt, whole)
+                new.parent, new.shared_tokens = member, position
+                group.rollouts.append(new)
+        for group in groups:
+            self._score(group)
 
     def _contrast(self, groups: Sequence[Group]) -> None:
         """Samples the contrast arms that the plan wants."""
@@ -142,9 +172,12 @@ class Collector:
         """Scores groups that have other members than before; all of them, because a reward may compare members."""
         for group, old in zip(groups, before, strict=True):
             if any(new is not was for new, was in zip(group.rollouts, old, strict=True)):
-                part = self.mix.of(group.sample)
-                score_group(part.task, group, part.weights)
-                self._measure(group)
+                self._score(group)
+
+    def _score(self, group: Group) -> None:
+        part = self.mix.of(group.sample)
+        score_group(part.task, group, part.weights)
+        self._measure(group)
 
     def _kept(self, groups: Sequence[Group], indices: Sequence[int]) -> list[bool]:
         """Which groups the filter keeps; also tells the curriculum how they did."""
@@ -201,3 +234,16 @@ class Collector:
                 f"reward {name} failed on row {group.sample.id} ({len(errors)} of {len(scores)} scores of step "
                 f"{self.step} failed; run.max_error_rate={self.config.run.max_error_rate}):\n{trace}"
             )
+
+
+def joined(rollout: Rollout, kept: int, continuation: Completion, limit: int) -> Completion:
+    """A rollout's first tokens and how they went on, cut at the token limit.
+
+    Its entropy is the mean of the two parts', by their tokens.
+    """
+    added = len(continuation.token_ids_T)
+    entropy = (kept * rollout.entropy + added * continuation.entropy) / (kept + added)
+    ids = [*rollout.token_ids_T[:kept], *continuation.token_ids_T]
+    logprobs = [*rollout.logprobs_T[:kept], *continuation.logprobs_T]
+    finish = continuation.finish if len(ids) <= limit else Finish.LENGTH
+    return Completion(ids[:limit], logprobs[:limit], entropy, finish)

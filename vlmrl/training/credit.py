@@ -91,6 +91,8 @@ def make_tokens(groups: Sequence[Group], device: torch.device) -> Tokens:
     valid_BG = torch.tensor([[is_valid(r) for r in group.rollouts] for group in groups])
     standing_BG = (rewards_BG - group_median(rewards_BG, valid_BG)) / (group_std(rewards_BG, valid_BG) + MEDIAN_EPSILON)
     members = [len(group.rollouts) for group in groups]
+    first_row_N = torch.arange(len(groups)).repeat_interleave(torch.tensor(members)) * members[0]
+    parent_N = torch.tensor([-1 if r.parent is None else r.parent for r in rollouts])
     return Tokens(
         ids_NT=ids_NT.to(device),
         mask_NT=(torch.arange(longest) < lengths_N[:, None]).to(device),
@@ -104,6 +106,8 @@ def make_tokens(groups: Sequence[Group], device: torch.device) -> Tokens:
         reward_N=rewards_BG.reshape(-1).to(device),
         standing_N=standing_BG.reshape(-1).to(device),
         expert_N=per_rollout([r.source is Source.EXPERT for r in rollouts]),
+        parent_N=torch.where(parent_N < 0, -1, first_row_N + parent_N).to(device),
+        shared_N=per_rollout([r.shared_tokens for r in rollouts]),
     )
 
 
