@@ -32,6 +32,7 @@ GIVEN = {
     "vcrl": ["algorithm.curriculum.capacity=8"],
     "rule_reasoner": ["task.name=gui_grounding,detection"],
     "ssb": ["algorithm.buffers.selective_samples={capacity: 8, take: 2, max_age: 4}"],
+    "hypervolume": ["algorithm.controllers.hypervolume.objectives=[hit]"],
     "kdrl": ["algorithm.teacher=tiny"],
     "kepo": ["algorithm.teacher=tiny", "algorithm.regularisers.distillation.mixture=0.5"],
 }
@@ -152,7 +153,7 @@ def test_a_task_folder_brings_its_own_pieces(tmp_path: Path, monkeypatch: pytest
     [
         (["algorithm=dapoo"], r"algorithm\.preset=dapoo: no such preset; did you mean dapo"),
         (["algorithm.surrogate=cipso"], r"no such surrogate; did you mean cispo .*docs/algorithms\.md"),
-        (["algorithm.surrogate.clip_hihg=1"], r"clip_hihg.*Did you mean algorithm\.surrogate\.clip_high"),
+        (["algorithm.surrogate.clip_hihg=1"], r"clip_hihg.*Did you mean .*clip_high.*see clip in docs"),
         (["algorithm.token_weights.truncated=true"], r"did you mean skip_truncated"),
         (["algorithm.token_weights.skip_truncated=3"], r"must be true, false, a name or a mapping"),
         (["algorithm.surrogate.clip_high=wide"], r"algorithm\.surrogate\.clip_high must be a number"),
@@ -165,7 +166,8 @@ def test_a_task_folder_brings_its_own_pieces(tmp_path: Path, monkeypatch: pytest
         (["algorithm.reward_transforms.consistency=true"], r"consistency.*asks for a judge"),
         (["algorithm=noisy_backward", *GIVEN["noisy_backward"], "algorithm.advantage.scale=group"],
          r"reward_transforms\.backward_corrected.*algorithm\.advantage=group_relative.*scale=none"),
-        (["algorithm=hypervolume", "algorithm.advantage.scale=batch"], r"controllers\.hypervolume.*group_relative"),
+        (["algorithm=hypervolume", *GIVEN["hypervolume"], "algorithm.advantage.scale=batch"],
+         r"controllers\.hypervolume.*group_relative"),
         (["algorithm=noisy_forward", *GIVEN["noisy_forward"], "algorithm.reward_transforms.soft_overlong=true"],
          r"soft_overlong changes rewards.*forward_corrected"),
         (["algorithm=disco", "algorithm.advantage_transforms.undo_dilution=true"],

@@ -446,7 +446,7 @@ def test_the_kls_weight_moves_by_a_fifth_at_most() -> None:
 def test_hypervolume() -> None:
     assert hypervolume([(2.0, 1.0), (1.0, 3.0)]) == pytest.approx(4.0)
     assert hypervolume([(1.0, 1.0, 1.0), (0.5, 0.5, 0.5)]) == pytest.approx(1.0)
-    piece = Hypervolume()
+    piece = Hypervolume(("hit", "format"))
     assert piece.factor() == 1
     piece.evaluated({"hit": 0.5, "format": 0.5}, 0)
     assert piece.factor() == 1
@@ -457,6 +457,8 @@ def test_hypervolume() -> None:
     assert piece.factor() == pytest.approx(0.5 + 1.5 * math.tanh(0.125))
     piece.evaluated({"hit": 0.5, "format": 0.5}, 8)
     assert piece.factor() == 0.5
+    with pytest.raises(UserError, match=r"objective format .* there are: hit"):
+        piece.evaluated({"hit": 0.5}, 12)
 
 
 def test_opo_weighs_the_baseline_by_length() -> None:

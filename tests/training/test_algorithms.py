@@ -47,7 +47,7 @@ WORDS = {
     "disco": ["optim.inner_epochs=2"],
     "drpo": ["optim.inner_epochs=2"],
     "trpa": ["optim.inner_epochs=2"],
-    "hypervolume": ["eval.every=2", "data.held_out_rows=16"],
+    "hypervolume": [*GIVEN["hypervolume"], "eval.every=2", "data.held_out_rows=16"],
     "one_shot_em": ["optim.lr=1e-3"],
 }
 """What a preset is given by the user, and what makes its effect show in ten small steps."""
@@ -172,7 +172,7 @@ IDENTITY = {
     "one_shot_em": off(
         "curriculum=in_order", "advantage=group_relative", "regularisers.entropy.coefficient=0", BY_SEQUENCE
     ),
-    "hypervolume": [],
+    "hypervolume": GIVEN["hypervolume"],
     "ema_grpo": off("advantage=group_relative"),
     "overlong_shaping": off("reward_transforms.soft_overlong.factor=0"),
     "overlong_masking": off("token_weights.skip_truncated=false"),
@@ -226,7 +226,7 @@ STATEFUL = {
     ],
     "ema": ["algorithm=ema_grpo"],
     "adaptive_kl": ["algorithm=kl_adaptive"],
-    "hypervolume": ["algorithm=hypervolume", "eval.every=1", "data.held_out_rows=16"],
+    "hypervolume": ["algorithm=hypervolume", *GIVEN["hypervolume"], "eval.every=1", "data.held_out_rows=16"],
     "tripwires": ["safety.min_entropy=100"],
 }
 

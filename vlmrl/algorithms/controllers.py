@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlmrl.algorithms.piece import Piece
+from vlmrl.algorithms.piece import Piece, required
+from vlmrl.errors import UserError
 
 REWARDS = "rewards"
 """Target of a controller whose factor multiplies all rewards."""
@@ -26,7 +27,7 @@ class Controller(Piece):
         """A training step's metrics."""
 
     def evaluated(self, scores: Mapping[str, float], step: int) -> None:
-        """Every metric of the held-out rows, all better when higher; a resumed run evaluates a step again."""
+        """Every metric of the held-out rows; a resumed run evaluates a step again."""
 
 
 @dataclass
@@ -62,11 +63,13 @@ class AdaptiveKl(Controller):
 class Hypervolume(Controller):
     """0.5 + 1.5 tanh(gain), the gain being the hypervolume that the newest evaluation adds to the front of all before.
 
-    Dynamic reward weighting, hypervolume-guided (arXiv 2509.11452). The objectives are the task's metrics on the
-    held-out rows; the front starts with the model before training. A factor common to all rewards has no effect on
-    advantages that are divided by a deviation.
+    Dynamic reward weighting, hypervolume-guided (arXiv 2509.11452). The objectives are metrics of the held-out rows,
+    and the front starts with the model before training. A factor common to all rewards has no effect on advantages that
+    are divided by a deviation.
     """
 
+    objectives: tuple[str, ...] = required()
+    """Names of the metrics, all better when higher, as the held-out evaluations of metrics.jsonl have them."""
     target: str = REWARDS
     """What is multiplied."""
     evaluations: dict[int, tuple[float, ...]] = field(default_factory=dict, init=False)
@@ -79,7 +82,9 @@ class Hypervolume(Controller):
         return meta_weight(hypervolume(points) - hypervolume(points[:-1]))
 
     def evaluated(self, scores: Mapping[str, float], step: int) -> None:
-        self.evaluations[step] = tuple(scores[name] for name in sorted(scores))
+        if unknown := [name for name in self.objectives if name not in scores]:
+            raise UserError(f"objective {unknown[0]} of hypervolume is no metric; there are: {', '.join(scores)}")
+        self.evaluations[step] = tuple(scores[name] for name in self.objectives)
 
     def metrics(self) -> dict[str, Any]:
         return {"factor": self.factor()}

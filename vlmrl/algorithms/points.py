@@ -30,7 +30,7 @@ from vlmrl.algorithms.algorithm import Algorithm
 from vlmrl.algorithms.piece import Piece
 from vlmrl.algorithms.presets import PLAIN, PRESETS
 from vlmrl.config import AlgorithmConfig
-from vlmrl.errors import UserError
+from vlmrl.errors import ConfigError, UserError
 from vlmrl.resolve import build
 
 NO_PIECE = "none"
@@ -141,7 +141,10 @@ def _overlaid(base: Options, layers: Sequence[Any], *place: str) -> Options:
 def _piece(point: Point, place: str, entry: Options, modules: Sequence[ModuleType]) -> Piece:
     options = dict(entry)
     found = _find(point, place, str(options.pop("name")), modules)
-    piece = build(found, options, place)
+    try:
+        piece = build(found, options, place)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {SEE.format(found.name())}") from error
     for one in fields(piece):  # type: ignore[arg-type]
         if one.metadata.get("required") and getattr(piece, one.name) is None:
             raise UserError(

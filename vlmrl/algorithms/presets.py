@@ -352,6 +352,7 @@ PRESETS: dict[str, Preset] = {
         "rewards grow with what the last evaluation added to the front of objectives",
         "arXiv 2509.11452",
         {"advantage": UNNORMALISED, "controllers": {"hypervolume": True}},
+        "algorithm.controllers.hypervolume.objectives is yours to give; eval.every=10 or so",
     ),
     "ema_grpo": Preset(
         "advantages divided by a running deviation of their task",

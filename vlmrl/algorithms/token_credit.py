@@ -1,5 +1,6 @@
 """From one advantage per rollout to one per token."""
 
+import functools
 import itertools
 from abc import abstractmethod
 from collections import Counter
@@ -148,7 +149,7 @@ class KeyTokens(TokenCredit):
     def value(self, right: tuple[int, int, int, int], wrong: tuple[int, int, int, int]) -> float:
         """The value of one token id. Each class is (answers, answers having it, its count, tokens of the class)."""
         (n_right, a, count_right, total_right), (n_wrong, b, count_wrong, total_wrong) = right, wrong
-        p = fisher_exact([[a, n_right - a], [b, n_wrong - b]]).pvalue
+        p = _fisher(a, n_right, b, n_wrong)
         f = 0.0 if p >= 1 else exp(-2 * p)
         gain = _entropy_bits(n_right, n_wrong) - sum(
             (x + y) / (n_right + n_wrong) * _entropy_bits(x, y) for x, y in ((a, b), (n_right - a, n_wrong - b))
@@ -166,6 +167,12 @@ class KeyTokens(TokenCredit):
     def _frequency(self, count: int, total: int, average: float) -> float:
         k, b = self.saturation, self.length_norm
         return count * (k + 1) / (count + k * (1 - b + b * total / average)) if count else 0.0
+
+
+@functools.cache
+def _fisher(a: int, n_right: int, b: int, n_wrong: int) -> float:
+    """p of the two-sided exact test; many tokens of a group share a table."""
+    return float(fisher_exact([[a, n_right - a], [b, n_wrong - b]]).pvalue)
 
 
 def _entropy_bits(x: int, y: int) -> float:
