@@ -18,6 +18,7 @@ from vlmrl.report.timeline import SAME
 
 PICTURE_NOTE = f"Pictures are at most {MAX_WIDTH} px wide here; coordinates are in pixels of the originals."
 SPANS = {"hit": f"{SAME} or more", "miss": f"below {SAME}"}
+"""What the colours of bars on a time line mean."""
 KEYS = "Keys: j and k step through the cards; point at a completion to see its answer alone."
 
 
