@@ -46,6 +46,8 @@ PAGES = (
     "docs/recipes.md",
     "docs/sandbox.md",
     "docs/troubleshooting.md",
+    "docs/algorithms.md",
+    "docs/own-algorithm.md",
 )
 BEFORE = {"docs/evaluation.md": [["train", "--run", "runs/first"]]}
 """What the reader of a page has done already."""
