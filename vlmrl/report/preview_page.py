@@ -47,10 +47,10 @@ def write_preview(preview: Preview, file: Path) -> Path:
         cards = [_card(row, group, illustrator) for row, group in zip(preview.rows, groups, strict=True)]
     pictures = frozenset(name for group in groups for name in illustrator.names(group, group.rollouts))
     rule = (
-        f"{count(len(cards), 'row')} spread evenly over {count(preview.total, 'row')}. Pictures are resized as for the "
-        "model: zoom in to see what it can read. Green is gold as it stands in the data; the dashed box or the dot is "
-        "the gold answer after it was written in the model's coordinates and parsed back: the two must lie on each "
-        "other, and on the right thing."
+        f"{count(len(cards), 'row')} spread evenly over {count(preview.total, 'row')}. Pictures have the size that the "
+        "model sees (zoom in to see what it can read), or their own where its processor cuts them into tiles. Green is "
+        "gold as it stands in the data; the dashed box or the dot is the gold answer after it was written in the "
+        "model's coordinates and parsed back: the two must lie on each other, and on the right thing."
     )
     page = document(
         f"{preview.task} preview · vlmrl",
