@@ -249,8 +249,9 @@ class RunConfig:
     logged_groups: int = 4
     """Groups per step whose pictures are kept for the report."""
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
-    """What else the run is logged to besides its folder, with pictures of the answers: [tensorboard, wandb, trackio]
-    or some of them. Each needs its package, and nothing of a run leaves the machine unless the tracker sends it."""
+    """What else `vlmrl train` logs to besides the run folder, with pictures of the answers: [tensorboard, wandb,
+    trackio] or some of them. Each needs its package, and nothing of a run leaves the machine unless the tracker sends
+    it."""
     max_error_rate: float = 0.05
     """Stop when more than this share of a step's rewards raised an error."""
 
