@@ -14,10 +14,12 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 Item = TypeVar("Item")
 Advance = Callable[[int], None]
@@ -25,10 +27,19 @@ Advance = Callable[[int], None]
 _running = 0
 """Phases that have begun and not ended."""
 
+
+class RateColumn(ProgressColumn):
+    """Items per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
 COUNTED: tuple[ProgressColumn, ...] = (
     TextColumn("{task.description}"),
     BarColumn(bar_width=20),
     MofNCompleteColumn(),
+    RateColumn(),
     TimeRemainingColumn(),
 )
 UNCOUNTED: tuple[ProgressColumn, ...] = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())

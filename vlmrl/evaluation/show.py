@@ -7,12 +7,10 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Task as Bar
 from rich.table import Table
-from rich.text import Text
 
 from vlmrl.evaluation.compare import Paired
+from vlmrl.progress import phase
 
 Json = Mapping[str, Any]
 
@@ -21,27 +19,20 @@ PLAIN_PARTS = 10
 SMALLEST_P = 0.001
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Bar) -> Text:
-        return Text(f"{task.speed:.1f} rows/s" if task.speed else "")
-
-
 @contextmanager
 def progress_bar(console: Console, what: str, rows: int, shown: bool) -> Iterator[Callable[[int], None]]:
     """Yields the function that is told how many rows were just done; a bar on a terminal, some lines elsewhere."""
-    columns = (TextColumn(what), BarColumn(bar_width=20), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     done = 0
-    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bars:
-        bar = bars.add_task(what, total=rows)
+    with phase(what, rows, console if shown else Console(quiet=True)) as advance:
 
-        def advance(count: int) -> None:
+        def answered(count: int) -> None:
             nonlocal done
             before, done = done, done + count
-            bars.advance(bar, count)
+            advance(count)
             if shown and not console.is_terminal and done * PLAIN_PARTS // rows > before * PLAIN_PARTS // rows:
                 console.print(f"{what}: {done} of {rows} rows")
 
-        yield advance
+        yield answered
 
 
 def card_tables(card: Json) -> Iterator[Table]:
