@@ -108,6 +108,18 @@ def test_pictures_and_videos_share_a_step(small_config: MakeConfig) -> None:
     assert set(summary["tasks"]) == {"video_temporal", "gui_grounding"}
 
 
+def test_what_is_watched_of_tokens_is_kept_apart(small_config: MakeConfig) -> None:
+    words = ("run.steps=2", "optim.inner_epochs=2", "optim.lr=1e-3", "algorithm=grpo_kl", "optim.warmup_steps=0")
+    summary = train(small_config(*BOTH, *words, "eval.every=0", "data.held_out_rows=0"))
+    step = lines(Path(summary["paths"]["run"]) / "metrics.jsonl")[-1]
+    tokens = {name: one["completion_tokens"] * one["rollouts"] for name, one in step["tasks"].items()}
+    assert step["tasks"][GUI]["kl"] != step["tasks"][SQUARES]["kl"]
+    for key in ("clip_low", "clip_high", "kl"):
+        parts = sum(one[key] * tokens[name] for name, one in step["tasks"].items())
+        assert step[key] == pytest.approx(parts / sum(tokens.values()), abs=1e-6)
+        assert step[key] > 0
+
+
 def test_two_and_two_steps_of_two_tasks_equal_four(small_config: MakeConfig) -> None:
     # five prompts a step: the ratios' period of three falls across the break
     words = (*BOTH, "rollout.prompts_per_step=5", "algorithm.preset=dapo", "algorithm.filter.max_refills=1")

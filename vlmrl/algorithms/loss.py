@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vlmrl.algorithms.algorithm import Algorithm
-from vlmrl.algorithms.batch import Tokens
+from vlmrl.algorithms.batch import Tokens, sequence_sum
 from vlmrl.algorithms.reducers import StepCounts
 from vlmrl.algorithms.regularisers import Policies
 from vlmrl.algorithms.surrogates import Loss
@@ -35,12 +35,14 @@ class StepTerms:
 
 @dataclass(frozen=True)
 class PassLoss:
-    """One pass's share of the step's loss, and sums over its tokens."""
+    """One pass's share of the step's loss, and what is watched, summed over each row's tokens in the loss."""
 
     loss: Tensor
-    clipped_low: float
-    clipped_high: float
-    kl: float
+    clipped_low_N: Tensor
+    """Tokens whose ratio was clipped from below."""
+    clipped_high_N: Tensor
+    kl_N: Tensor
+    """The first KL regulariser's estimate; 0 if there is none."""
 
 
 def step_terms(algorithm: Algorithm, tokens: Tokens, step: int, completion_limit: int) -> StepTerms:
@@ -111,7 +113,7 @@ def pass_loss(
         if terms.weight_NT is not None:
             policy = terms.weight_NT[index, :width] * policy
         total = logprobs_NT.new_zeros(())
-    kl: float | None = None
+    kl_NT: Tensor | None = None
     for label, piece in algorithm.loss_regularisers.items():
         value_NT = piece(policies, tokens)
         weight = terms.regulariser_weights[label]
@@ -120,11 +122,12 @@ def pass_loss(
             total = total + weight * torch.where(gate_NT, value_NT, 0.0).sum() / max(terms.selected_tokens[label], 1)
         else:
             policy = weight * value_NT if policy is None else policy + weight * value_NT
-        if piece.measures_kl and kl is None:
-            kl = _token_sum(value_NT, keep_NT)
+        if piece.measures_kl and kl_NT is None:
+            kl_NT = value_NT
     if policy is not None:
         total = algorithm.reducer(policy, keep_NT, terms.counts) + total
-    return PassLoss(total, _token_sum(low, keep_NT), _token_sum(high, keep_NT), kl or 0.0)
+    watched = (low, high, torch.zeros_like(keep_NT) if kl_NT is None else kl_NT)
+    return PassLoss(total, *(sequence_sum(values.detach().float(), keep_NT) for values in watched))
 
 
 def _surrogate(algorithm: Algorithm, policies: Policies, tokens: Tokens) -> Loss:
@@ -136,7 +139,3 @@ def _surrogate(algorithm: Algorithm, policies: Policies, tokens: Tokens) -> Loss
     expert = algorithm.expert_surrogate(policies.logprobs_NT, policies.old_NT, advantages_NT, tokens)
     by_expert_N1 = tokens.expert_N[:, None]
     return Loss(*(torch.where(by_expert_N1, theirs, own) for theirs, own in zip(expert, loss, strict=True)))
-
-
-def _token_sum(values_NT: Tensor, mask_NT: Tensor) -> float:
-    return torch.where(mask_NT, values_NT.detach().float(), 0.0).sum().item()

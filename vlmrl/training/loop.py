@@ -23,7 +23,7 @@ from vlmrl.training.interrupt import StopRequest
 from vlmrl.training.metrics import group_metrics
 from vlmrl.training.recorder import Recorder
 from vlmrl.training.safety import Tripwires, save_faulty_batch
-from vlmrl.training.update import Updater, UpdateStats
+from vlmrl.training.update import TokenShares, Updater, UpdateStats
 from vlmrl.types import Group, Sample
 
 
@@ -89,14 +89,17 @@ class Trainer:
             collected = self.collector.collect(self.step, kept)
         groups = [*collected.groups, *collected.replayed]
         with _timed(spent, "update"):
-            dead, stats = self._learn(groups, kept)
+            dead, stats, shares = self._learn(groups, kept)
         metrics = {
             **group_metrics(self.mix, collected.groups, collected.sampled, dead),
             "refills": collected.refills,
             "lr": self.updater.optimizer.param_groups[0]["lr"],
             **stats.record(),
+            **shares.means(),
             "split_passes": self.engine.split_passes - split_before,
         }
+        for name, of_task in metrics.get("tasks", {}).items():
+            of_task |= shares.means(self._rows_of(name, groups))
         self._remember(groups, metrics)
         metrics["pieces"] = {place: found for place, piece in self.algorithm.pieces() if (found := piece.metrics())}
         with _timed(spent, "record"):
@@ -107,10 +110,15 @@ class Trainer:
         if warning := self.tripwires.observe(metrics):
             self.progress.console.print(f"step {self.step}: {warning}")
 
-    def _learn(self, groups: Sequence[Group], kept: KeptPasses) -> tuple[set[str], UpdateStats]:
+    def _rows_of(self, task: str, groups: Sequence[Group]) -> list[int]:
+        """A task's rows among all rollouts of the groups."""
+        names = [self.mix.of(group.sample).name for group in groups for _ in group.rollouts]
+        return [row for row, name in enumerate(names) if name == task]
+
+    def _learn(self, groups: Sequence[Group], kept: KeptPasses) -> tuple[set[str], UpdateStats, TokenShares]:
         """Takes advantages and updates the weights; returns the ids of groups whose rewards do not vary."""
         if not groups:
-            return set(), UpdateStats()
+            return set(), UpdateStats(), TokenShares.nothing()
         tokens = self.updater.prepare(groups)
         limit = self.config.rollout.max_completion_tokens
         dead = assign_advantages(self.mix, groups, tokens, self.algorithm, self.step, limit)
@@ -122,7 +130,7 @@ class Trainer:
                 self.updater.update(earlier, extra, self.step)
                 auxiliary += len(earlier)
                 kept.clear()
-        stats = self.updater.update(groups, tokens, self.step, kept)
+        stats, shares = self.updater.update(groups, tokens, self.step, kept)
         stats.auxiliary_groups = auxiliary
         if stats.skipped:
             path = save_faulty_batch(self.recorder.run, self.step, groups, tokens)
@@ -130,7 +138,7 @@ class Trainer:
                 f"step {self.step}: the loss or the gradient was not finite, the weights stay as they are; its batch "
                 f"is in {path}"
             )
-        return dead, stats
+        return dead, stats, shares
 
     def _remember(self, groups: Sequence[Group], metrics: Mapping[str, Any]) -> None:
         """Lets the algorithm's stateful pieces see how the step went."""

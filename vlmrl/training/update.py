@@ -40,11 +40,6 @@ class UpdateStats:
     loss: float = 0.0
     grad_norm: float = 0.0
     """Before clipping."""
-    clip_low: float = 0.0
-    """Share of tokens whose ratio was clipped from below."""
-    clip_high: float = 0.0
-    kl: float = 0.0
-    """Mean estimate of the first KL regulariser per token; 0 when there is none."""
     skipped: int = 0
     """Optimiser steps left out because the loss or the gradient was not finite."""
     trained_groups: int = 0
@@ -58,6 +53,31 @@ class UpdateStats:
 
     def record(self) -> dict[str, float]:
         return dict(vars(self))
+
+
+WATCHED = ("clip_low", "clip_high", "kl")
+
+
+@dataclass
+class TokenShares:
+    """What is watched of tokens, summed over each row's tokens and averaged over inner epochs."""
+
+    sums_NK: Tensor
+    """One column for each of WATCHED."""
+    tokens_N: Tensor
+    """Tokens in the loss."""
+
+    @staticmethod
+    def nothing() -> "TokenShares":
+        """Of a step without rows."""
+        return TokenShares(torch.zeros(0, len(WATCHED)), torch.zeros(0))
+
+    def means(self, rows: Sequence[int] | None = None) -> dict[str, float]:
+        """Share of tokens whose ratio was clipped from below and from above, and mean KL estimate: of all rows, or
+        some of them."""
+        chosen = slice(None) if rows is None else list(rows)
+        total_K = self.sums_NK[chosen].sum(0) / self.tokens_N[chosen].sum().clamp_min(1)
+        return dict(zip(WATCHED, total_K.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -132,26 +152,30 @@ class Updater:
                 self._compare(tokens, units)
         return tokens
 
-    def update(self, groups: Sequence[Group], tokens: Tokens, step: int, kept: KeptPasses | None = None) -> UpdateStats:
+    def update(
+        self, groups: Sequence[Group], tokens: Tokens, step: int, kept: KeptPasses | None = None
+    ) -> tuple[UpdateStats, TokenShares]:
         """Runs the inner epochs of one step on tokens that have their advantages.
 
         `kept` are sampling's prompt passes on the present weights.
         """
         live = [units for units in units_of(groups) if self._learns(tokens, units)]
         stats = UpdateStats(trained_groups=len(groups), dead_skipped=len(groups) - len(live))
+        shares = TokenShares(torch.zeros(len(tokens.mask_NT), len(WATCHED)), tokens.lengths().cpu())
         if not live:
-            return stats
+            return stats, shares
         kept = kept or KeptPasses(self.engine.max_tokens_per_pass)
         passes = list(self._passes(live, kept))
         for epoch in range(self.optim.inner_epochs):
             if epoch and "now" in self.needs:
                 self._rescore(tokens, passes)
             terms = step_terms(self.algorithm, tokens, step, self.rollout.max_completion_tokens)
-            stats, finite = self._gradients(passes, tokens, terms, kept, stats)
+            shares.tokens_N = terms.keep_NT.sum(1).cpu()
+            stats, finite = self._gradients(passes, tokens, terms, kept, (stats, shares))
             kept.clear()
             if not (finite and self._optimizer_step(stats)):
                 stats.skipped += 1
-        return stats
+        return stats, shares
 
     def _learns(self, tokens: Tokens, units: Sequence[Unit]) -> bool:
         # without a regulariser a group of zero advantages has zero gradient: leaving it out is exact
@@ -198,7 +222,7 @@ class Updater:
         tokens: Tokens,
         terms: StepTerms,
         kept: KeptPasses,
-        before: UpdateStats,
+        found: tuple[UpdateStats, TokenShares],
         may_split: bool = True,
     ) -> tuple[UpdateStats, bool]:
         """Sums the gradients of all passes, up to one whose loss is not finite; says whether there was none.
@@ -206,11 +230,12 @@ class Updater:
         A pass that runs out of memory becomes two in `passes`, once.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        stats = replace(before)
+        stats, shares = replace(found[0]), found[1]
+        sums_NK = shares.sums_NK.clone()
         failed = None
         for i, units in enumerate(passes):
             try:
-                if not self._backward(units, tokens, terms, kept, stats):
+                if not self._backward(units, tokens, terms, kept, stats, sums_NK):
                     return stats, False
             except torch.OutOfMemoryError:
                 if not may_split:
@@ -218,14 +243,21 @@ class Updater:
                 failed = i
                 break
         if failed is None:
+            shares.sums_NK = sums_NK
             return stats, True
         kept.clear()
         # parts of the failed pass's gradient are already summed, so all passes are run again
         passes[failed : failed + 1] = self.engine.halves(passes[failed])
-        return self._gradients(passes, tokens, terms, kept, before, may_split=False)
+        return self._gradients(passes, tokens, terms, kept, found, may_split=False)
 
     def _backward(
-        self, units: list[Unit], tokens: Tokens, terms: StepTerms, kept: KeptPasses, stats: UpdateStats
+        self,
+        units: list[Unit],
+        tokens: Tokens,
+        terms: StepTerms,
+        kept: KeptPasses,
+        stats: UpdateStats,
+        sums_NK: Tensor,
     ) -> bool:
         """Accumulates one pass's gradient; False if its loss is not finite."""
         waiting, rows = len(kept.states), _rows(units)
@@ -238,11 +270,9 @@ class Updater:
         if not torch.isfinite(one.loss):
             return False
         one.loss.backward()
-        share = max(terms.counts.tokens, 1) * self.optim.inner_epochs
         stats.loss += one.loss.item() / self.optim.inner_epochs
-        stats.clip_low += one.clipped_low / share
-        stats.clip_high += one.clipped_high / share
-        stats.kl += one.kl / share
+        watched = torch.stack([one.clipped_low_N, one.clipped_high_N, one.kl_N], 1)
+        sums_NK[rows] += watched.cpu() / self.optim.inner_epochs
         return True
 
     def _fill(self, tokens: Tokens, rows: Sequence[int], logprobs_NT: Tensor) -> None:
