@@ -383,6 +383,8 @@ def test_selected_groups_come_back_while_they_are_young() -> None:
     (taken,) = piece.exchange([], 2)
     assert taken.id == "1-2"
     assert taken.rollouts[0].source is Source.REPLAYED
+    piece.keep([taken], 2)
+    assert [group.id for _, _, group in piece.stored] == ["1-3"]
     assert taken.rollouts[0].old_logprobs_T == taken.rollouts[0].logprobs_T
     assert piece.exchange([], 4) == []
     assert piece.stored == []
@@ -432,6 +434,8 @@ def test_the_bank_gives_the_rows_that_vary_most() -> None:
     assert piece.next(order, 3, 1, refill=True) == []
     piece.observe(order, [8], accuracy[2:], accuracy[2:])
     assert piece.bank[8] == (pytest.approx(0.9), 1)
+    piece.observe(order, [9], accuracy[:1], accuracy[:1])
+    assert set(piece.bank) == {8, 9}
     assert OneRow(row=4).next(order, 3, 1, refill=False) == [4, 4, 4]
 
 

@@ -95,7 +95,8 @@ class SelectiveSamples(Buffer):
     def keep(self, groups: Sequence[Group], step: int) -> None:
         for group in groups:
             priority = max(abs(rollout.advantage) for rollout in group.rollouts)
-            if priority > 0:
+            # stored again, a group would never grow old
+            if priority > 0 and all(rollout.source is not Source.REPLAYED for rollout in group.rollouts):
                 copies = [replace(r, old_logprobs_T=r.old_logprobs_T or r.logprobs_T) for r in group.rollouts]
                 self.stored.append((priority, step, Group(group.id, group.prompt, copies)))
         self.stored.sort(key=lambda item: -item[0])

@@ -185,7 +185,10 @@ class VarianceBank(Curriculum):
         for row, share in zip(rows, shares, strict=True):
             priority, used = self.bank.get(row, (share, 0))
             self.bank[row] = self.momentum * priority + (1 - self.momentum) * share, used
-        best = sorted(self.bank, key=lambda row: -self.bank[row][0])[: self.capacity]
+        # rows that were given often enough make room first
+        best = sorted(self.bank, key=lambda row: (self.bank[row][1] >= self.replays, -self.bank[row][0]))[
+            : self.capacity
+        ]
         self.bank = {row: self.bank[row] for row in best}
 
     def metrics(self) -> dict[str, Any]:

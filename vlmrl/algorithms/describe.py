@@ -42,8 +42,9 @@ A piece says what it needs, and only that is computed: log-probs of the whole st
 start model or teacher (a forward pass and a second model), whole distributions (memory for every token times the
 vocabulary). What cannot work together is refused at the start, with both names.
 
-With its switches off, every preset is plain GRPO bit for bit. Losses and gradients equal TRL's own where it has the
-same: GRPO, Dr. GRPO, DAPO, CISPO, SAPO, GSPO, the two-sided clip, KL terms, sampler weights.
+With its switches off, every preset is plain GRPO bit for bit (`noisy_backward` and `hypervolume`: `grpo_centred`).
+Losses and gradients equal TRL's own where it has the same: GRPO, Dr. GRPO, DAPO, CISPO, SAPO, GSPO, the two-sided clip,
+KL terms, sampler weights.
 
 ## Presets
 """
