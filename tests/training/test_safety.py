@@ -11,6 +11,7 @@ from tests.training.conftest import MakeConfig
 from tests.training.test_run import lines
 from vlmrl.algorithms.batch import Tokens
 from vlmrl.algorithms.surrogates import Clip, Loss
+from vlmrl.cli.main import main
 from vlmrl.config import SafetyConfig
 from vlmrl.errors import UserError
 from vlmrl.training.run import train
@@ -103,5 +104,7 @@ def test_a_run_beyond_a_tripwire_stops_and_keeps_its_last_good_checkpoint(small_
     run = Path(str(config.run.dir))
     steps = [m for m in lines(run / "metrics.jsonl") if m["kind"] == "train"]
     assert steps[-3]["entropy"] > 0.5 > steps[-2]["entropy"]
+    stopped = str(config.run.dir)
+    assert main(["train", "--resume", stopped, "safety.stop_after=0", "--steps", str(steps[-1]["step"] + 1)]) == 0
     kept = sorted(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").iterdir())
-    assert kept == [steps[-3]["step"] - 1, steps[-1]["step"]]
+    assert kept == [steps[-3]["step"] - 1, steps[-1]["step"] + 1]

@@ -18,7 +18,7 @@ Given = tuple[str, str, str]
 BASE_OF_TINY = "quickstart"
 """Shipped settings that make the embedded model learn in minutes; full-size models start from the field defaults."""
 
-MAY_CHANGE_ON_RESUME = {"run.dir", "run.steps", "run.device"}
+MAY_CHANGE_ON_RESUME = {"run.dir", "run.steps", "run.device", "safety.stop_after"}
 
 
 class Flag(NamedTuple):

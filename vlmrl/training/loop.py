@@ -76,7 +76,8 @@ class Trainer:
         place = f"the last good checkpoint is of step {good}" if good else "no checkpoint was good"
         return (
             f"stopped after step {self.step}, {self.tripwires.steps} steps beyond a tripwire: "
-            f"{'; '.join(self.tripwires.found)}; {place}, in {self.recorder.run}"
+            f"{'; '.join(self.tripwires.found)}; {place}. To go on all the same: vlmrl train --resume "
+            f"{self.recorder.run} safety.stop_after=0"
         )
 
     def _train_step(self) -> None:
