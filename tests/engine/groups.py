@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from vlmrl.engine.base import Engine
+from vlmrl.engine.cache import layer_kinds
 from vlmrl.engine.naive import NaiveEngine
 from vlmrl.engine.shared import SharedEngine
 from vlmrl.geometry import Box, ImageRecord, Size, Unit
@@ -62,10 +63,13 @@ def gradients(engine: Engine, prompts: list[Prompt], completions: Completions) -
 
 
 def assert_engines_agree(policy: Policy, prompts: list[Prompt], completions: Completions) -> None:
-    """Log-probs within 1e-5, and every parameter's gradient within 1e-5 relative to the naive one."""
+    """Log-probs within 1e-5, and every parameter's gradient within 1e-5 relative to the naive one; within 3e-5 where
+    there are layers of linear attention, whose chunks begin elsewhere in a completion that continues a state."""
+    recurrent = "linear_attention" in layer_kinds(policy.text_config)
+    tolerance = 3e-5 if recurrent else 1e-5
     shared, shared_grads = gradients(SharedEngine(policy, 10_000), prompts, completions)
     naive, naive_grads = gradients(NaiveEngine(policy, 10_000), prompts, completions)
-    assert (shared - naive).abs().max() < 1e-5
+    assert (shared - naive).abs().max() < tolerance
     assert naive.abs().max() > 1
     trainable = {name for name, p in policy.model.named_parameters() if p.requires_grad}
     assert set(shared_grads) == set(naive_grads)
@@ -74,4 +78,4 @@ def assert_engines_agree(policy: Policy, prompts: list[Prompt], completions: Com
     total = torch.sqrt(sum(g.square().sum() for g in naive_grads.values()))
     for name, oracle in naive_grads.items():
         error = (shared_grads[name] - oracle).norm()
-        assert error <= 1e-5 * oracle.norm() + 1e-7 * total, f"{name}: {error / oracle.norm():.1e}"
+        assert error <= tolerance * oracle.norm() + 1e-7 * total, f"{name}: {error / oracle.norm():.1e}"
