@@ -1,7 +1,9 @@
 """Averages, intervals and checksums of score cards, against formulas."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from vlmrl.errors import UserError
 from vlmrl.evaluation.benchmark import Anchor
 from vlmrl.evaluation.card import Evaluated, score_card
-from vlmrl.evaluation.provenance import rows_checksum
+from vlmrl.evaluation.provenance import model_fingerprint, rows_checksum
 from vlmrl.evaluation.show import differing
 from vlmrl.evaluation.statistics import Estimate, bootstrap_estimates, mean_estimate, wilson_interval
 from vlmrl.geometry import Box, ImageRecord, Size, Unit
@@ -82,6 +84,24 @@ def test_checksums_tell_rows_apart_and_ids_are_unique() -> None:
 
 
 def test_only_settings_that_differ_are_named_beside_a_published_figure() -> None:
-    card = {"average": "micro", "provenance": {"mode": "direct", "pixels": {"max_pixels": 4096}, "decoding": {}}}
-    anchor = Anchor("M", 0.5, "paper", settings={"max_pixels": "4096", "mode": "think", "prompt": "their own"})
+    card = {
+        "average": "micro",
+        "options": {"answer": "points"},
+        "provenance": {"mode": "direct", "pixels": {"max_pixels": 4096}, "decoding": {}},
+    }
+    anchor = Anchor(
+        "M", 0.5, "paper", settings={"max_pixels": "4096", "mode": "think", "prompt": "their own", "answer": "points"}
+    )
     assert differing(anchor.settings, card) == {"mode": "think", "prompt": "their own"}
+
+
+def test_the_fingerprint_of_adapters_is_also_that_of_their_base(tmp_path: Path) -> None:
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    for folder in (base, adapter):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"1")
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    before = model_fingerprint(str(adapter))
+    (base / "model.safetensors").write_bytes(b"2")
+    assert model_fingerprint(str(adapter)) != before
+    assert model_fingerprint("org/name") is None

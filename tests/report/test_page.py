@@ -436,4 +436,4 @@ def test_the_report_can_be_written_elsewhere(make_run: MakeRun, tmp_path: Path) 
     run = make_run(1)
     assert write_report(run, tmp_path / "page.html") == tmp_path / "page.html"
     assert not (run / "report.html").exists()
-    assert not list(tmp_path.glob("*.part"))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".page")]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vlmrl.whole_files import write_whole
+
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
     """Adds --json; a place that cannot be written to is refused before the command starts its work."""
@@ -26,6 +28,4 @@ def write_json(path: Path | None, result: Mapping[str, Any]) -> None:
     """Writes `result` to `path`, whole or not at all; does nothing when there is no path."""
     if path is None:
         return
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    aside.replace(path)
+    write_whole(path, json.dumps(result, indent=2) + "\n")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from vlmrl.answers.convention import Convention
 from vlmrl.geometry import Size
-from vlmrl.media.pictures import open_picture
+from vlmrl.media.pictures import open_picture, split_key
 from vlmrl.media.videos import open_video
 from vlmrl.task import Task
 from vlmrl.types import Sample, Video, VideoFile
@@ -23,18 +23,16 @@ SHUFFLE_SEED = 0
 Sight = Literal["blind", "shuffled"]
 
 
-class altered(Sequence[Sample]):  # noqa: N801  read as a function: altered("blind", rows)
+class AlteredRows(Sequence[Sample]):
     """Rows with other pictures of the same sizes, so that questions, gold answers and prompts stay as they are.
 
     blind: every picture and frame is grey. shuffled: every row shows another row's pictures, stretched to its own
-    sizes; no row keeps its own, unless all rows share it.
+    sizes; none shows the same file, unless more than half of the rows share it.
     """
 
     def __init__(self, sight: Sight, rows: Sequence[Sample]) -> None:
         self.sight, self.rows = sight, rows
-        places = list(range(len(rows)))
-        random.Random(SHUFFLE_SEED).shuffle(places)
-        self._donor = dict(zip(places, [*places[1:], *places[:1]], strict=True))
+        self._donor = _donors(rows) if sight == "shuffled" else {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,6 +42,19 @@ class altered(Sequence[Sample]):  # noqa: N801  read as a function: altered("bli
         images = tuple(_picture(record.original, donor, place) for place, record in enumerate(row.records))
         videos = tuple(_video(video, row, donor, place) for place, video in enumerate(row.videos))
         return replace(row, images=images, videos=videos)
+
+
+def _donors(rows: Sequence[Sample]) -> dict[int, int]:
+    """Whose pictures each row shows. Rows of one file stand side by side, and each takes those of the row that is as
+    far on as the largest such group is large: no farther than needed to be in another one."""
+    by_file: dict[object, list[int]] = {}
+    for place in random.Random(SHUFFLE_SEED).sample(range(len(rows)), len(rows)):
+        key = split_key(rows[place].media[0])
+        # a picture in memory is drawn anew whenever its row is asked for: its key says nothing
+        by_file.setdefault(("row", place) if isinstance(key, int) else key, []).append(place)
+    places = [place for group in by_file.values() for place in group]
+    shift = max(map(len, by_file.values()))
+    return dict(zip(places, [*places[shift:], *places[:shift]], strict=True))
 
 
 def _picture(size: Size, donor: Sample | None, place: int) -> Image.Image:

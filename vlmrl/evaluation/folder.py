@@ -11,13 +11,13 @@
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vlmrl.errors import UserError
 from vlmrl.media.kept import MediaFolder
+from vlmrl.whole_files import write_whole
 
 PICTURE_SIDE = 960
 """Longest side of a kept picture in pixels: what a page shows of it."""
@@ -40,7 +40,7 @@ class EvaluationFolder:
         for folder in (path, self.chunks):
             folder.mkdir(parents=True, exist_ok=True)
         if not stated.is_file():
-            _write(stated, json.dumps(identity, indent=2) + "\n")
+            write_whole(stated, json.dumps(identity, indent=2) + "\n")
         self.media = MediaFolder(path / "images", PICTURE_SIDE)
 
     def has_chunk(self, number: int) -> bool:
@@ -48,25 +48,18 @@ class EvaluationFolder:
 
     def write_chunk(self, number: int, lines: Sequence[Line]) -> None:
         """Keeps a chunk's answers, whole or not at all."""
-        _write(self._chunk(number), "".join(json.dumps(line) + "\n" for line in lines))
+        write_whole(self._chunk(number), "".join(json.dumps(line) + "\n" for line in lines))
 
     def read_chunk(self, number: int) -> list[Line]:
         return [json.loads(line) for line in self._chunk(number).read_text(encoding="utf-8").splitlines()]
 
     def finish(self, lines: Sequence[Line], card: Mapping[str, Any]) -> None:
         """Writes all answers in the order of their rows, and the card."""
-        _write(self.path / "answers.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-        _write(self.path / "card.json", json.dumps(card, indent=2) + "\n")
+        write_whole(self.path / "answers.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        write_whole(self.path / "card.json", json.dumps(card, indent=2) + "\n")
 
     def _chunk(self, number: int) -> Path:
         return self.chunks / f"{number:06d}.jsonl"
-
-
-def _write(path: Path, text: str) -> None:
-    # processes that write the same file must not share it before it is renamed
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
 
 
 def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:

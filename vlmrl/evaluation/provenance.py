@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from vlmrl.errors import UserError
+from vlmrl.models.load import base_and_adapter
 from vlmrl.records import answer_record
 from vlmrl.task import Task
 from vlmrl.types import Sample
 
 DIGITS = 16
 """Hexadecimal digits of a checksum that are kept."""
-WEIGHT_FILES = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "preprocessor_config.json")
+MODEL_FILES = ("*.safetensors", "*.bin", "config.json", "generation_config.json", "adapter_config.json")
 
 
 def rows_checksum(rows: Iterable[Sample]) -> str:
@@ -54,10 +55,15 @@ def file_checksum(files: Sequence[Path]) -> str:
 
 
 def model_fingerprint(folder: str) -> str | None:
-    """Of the weights and settings in a checkpoint folder; None for a hub id, whose revision is the hub's matter."""
-    path = Path(folder)
-    files = sorted({file for pattern in WEIGHT_FILES for file in path.glob(pattern)}) if path.is_dir() else []
+    """Of the weights and settings in a checkpoint folder, and in its base model's for LoRA adapters; None for a hub id,
+    whose revision is the hub's matter."""
+    base, adapter = base_and_adapter(folder)
+    files = [file for path in (Path(base), adapter) if path is not None for file in _model_files(path)]
     return file_checksum(files) if files else None
+
+
+def _model_files(folder: Path) -> list[Path]:
+    return sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern)}) if folder.is_dir() else []
 
 
 def scorer_record(task: Task, name: str, official: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from vlmrl.answers.convention import Convention
 from vlmrl.config import Config
 from vlmrl.engine.choose import make_engine
 from vlmrl.errors import Interrupted, UserError
-from vlmrl.evaluation.audit import AUDIT_ROWS, altered, guesses
+from vlmrl.evaluation.audit import AUDIT_ROWS, AlteredRows, guesses
 from vlmrl.evaluation.card import Evaluated
 from vlmrl.evaluation.find import find_benchmark
 from vlmrl.evaluation.folder import EvaluationFolder, Line
@@ -109,7 +109,7 @@ def _evaluate_model(
         answers = model.answers(folder, rows, "answering")
         sights = {}
         for kind in ("blind", "shuffled") if audit else ():
-            changed = altered(kind, Subset(rows, range(min(AUDIT_ROWS, len(rows)))))
+            changed = AlteredRows(kind, Subset(rows, range(min(AUDIT_ROWS, len(rows)))))
             inner = EvaluationFolder(folder.path / kind, stated | {"pictures": kind})
             sights[kind] = model.answers(inner, changed, f"audit, {kind}")
         if not processes.is_main:

@@ -99,7 +99,7 @@ def anchor_table(anchors: Sequence[Json], metric: str, settings_title: str, card
 def differing(settings: Mapping[str, str], card: Json) -> dict[str, str]:
     """The settings of a published figure that are not the card's; one that a card does not have counts as such."""
     provenance = card["provenance"]
-    known = {**provenance.get("pixels", {}), **provenance.get("decoding", {})}
+    known = {**card["options"], **provenance.get("pixels", {}), **provenance.get("decoding", {})}
     here = {name: str(value) for name, value in known.items()}
     here |= {"mode": provenance["mode"], "average": card["average"]}
     return {name: value for name, value in settings.items() if here.get(name) != value}

@@ -242,11 +242,16 @@ def load_shape(config: ModelConfig) -> tuple[PreTrainedModel, Family]:
 
 
 def _base_and_adapter(config: ModelConfig, adapter: Path | None) -> tuple[str, Path | None]:
-    source = model_folder(config.path)
+    base, found = base_and_adapter(model_folder(config.path))
+    return base, found or adapter
+
+
+def base_and_adapter(source: str) -> tuple[str, Path | None]:
+    """Where a checkpoint's base weights are, and the folder of its LoRA adapters if it consists of those."""
     settings = Path(source) / ADAPTER_FILE
     if settings.is_file():
         return json.loads(settings.read_text())["base_model_name_or_path"], Path(source)
-    return source, adapter
+    return source, None
 
 
 def _load_family(source: str, config: ModelConfig) -> tuple[Family, Any]:

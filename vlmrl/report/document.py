@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -15,6 +14,7 @@ from vlmrl.report.numbers import count
 from vlmrl.report.pictures import MAX_WIDTH
 from vlmrl.report.sampling import cut
 from vlmrl.report.timeline import SAME
+from vlmrl.whole_files import write_whole
 
 PICTURE_NOTE = f"Pictures are at most {MAX_WIDTH} px wide here; coordinates are in pixels of the originals."
 SPANS = {"hit": f"{SAME} or more", "miss": f"below {SAME}"}
@@ -48,10 +48,8 @@ def document(title: str, *content: Html | None, version: str = "") -> str:
 
 def write_document(page: str, file: Path) -> Path:
     """Writes the page whole or not at all. Raises UserError if the file cannot be written."""
-    aside = file.with_name(f"{file.name}.part")
     try:
-        aside.write_text(page, encoding="utf-8")
-        os.replace(aside, file)
+        write_whole(file, page)
     except OSError as error:
         raise UserError(f"the report cannot be written to {file} ({error.strerror}); choose another place") from error
     return file

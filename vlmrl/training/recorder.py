@@ -21,15 +21,14 @@ from vlmrl.records import group_record
 from vlmrl.resolve import to_yaml
 from vlmrl.training.trackers import Trackers
 from vlmrl.types import Group
+from vlmrl.whole_files import write_whole
 
 PACKAGES = ("vlmrl", "torch", "torchvision", "transformers", "peft", "accelerate", "pillow", "numpy")
 
 
 def dump_json(value: Any, path: Path) -> None:
     """Writes a JSON file aside and renames it, so that a reader never sees half of it."""
-    aside = path.with_name(f".{path.name}.writing")
-    aside.write_text(json.dumps(value, indent=2) + "\n")
-    aside.replace(path)
+    write_whole(path, json.dumps(value, indent=2) + "\n")
 
 
 def package_versions() -> dict[str, str | None]:
@@ -88,9 +87,7 @@ class Recorder:
             path = self.run / name
             lines = path.read_text().splitlines() if path.exists() else []
             kept = [line for line in map(_whole_object, lines) if line is not None and _is_before(line, step)]
-            aside = path.with_name(f".{name}.writing")
-            aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            aside.replace(path)
+            self._write_lines(path, kept)
         kept_files = {
             *(self.run / "rollouts" / f"step-{i:06d}.jsonl" for i in range(1, step + 1)),
             *(self.run / "evals" / f"step-{i:06d}.jsonl" for i in range(step)),
@@ -133,9 +130,7 @@ class Recorder:
 
     @staticmethod
     def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-        aside = path.with_name(f".{path.name}.writing")
-        aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        aside.replace(path)
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def require_free_folder(run: Path) -> None:
