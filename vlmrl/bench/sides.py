@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vlmrl.bench.meter import Meter
 from vlmrl.bench.workload import Workload
+from vlmrl.engine.attention import IMPLEMENTATION
 from vlmrl.engine.base import KeptPasses
 from vlmrl.engine.sampling import SamplingSettings
 from vlmrl.engine.shared import SharedEngine
@@ -53,11 +54,24 @@ class Ours(Side):
     def __init__(self, policy: Policy, workload: Workload, meter: Meter) -> None:
         super().__init__(policy, workload, meter)
         self.seed = 0
+        self.running = SharedEngine(policy, MAX_TOKENS_PER_PASS, cuda_graphs=True)
+        # replays of captured and recorded steps run no hooks
+        self.counted = SharedEngine(policy, MAX_TOKENS_PER_PASS, recorded_steps=False)
+
+    @property
+    def engine(self) -> SharedEngine:
+        return self.counted if self.meter.counting else self.running
 
     def prepare(self) -> None:
         super().prepare()
-        # a captured graph's replays run no hooks, so a step that is counted is not captured
-        self.engine = SharedEngine(self.policy, MAX_TOKENS_PER_PASS, cuda_graphs=not self.meter.counting)
+        self.policy.use_attention(IMPLEMENTATION)
+
+    def warm_up(self) -> None:
+        """Rollouts until no decoding step is recorded any more, as in a run after its first moments."""
+        recorded = self.running.recorded
+        while recorded is not None and not recorded.settled:
+            self.prepare()
+            self.rollout()
 
     def step(self) -> Completions:
         with self.meter.section("process"):

@@ -126,6 +126,8 @@ def run_steps(
     for setting in settings:
         workload = make_workload(policy, setting)
         ours = Ours(policy, workload, meter)
+        say(f"{setting}: warm-up")
+        ours.warm_up()
         say(f"{setting}: gradient against the naive computation")
         gradient = gradient_error(ours)
         say(f"{setting}: {gradient}")

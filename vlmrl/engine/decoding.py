@@ -1,6 +1,9 @@
 """Decoding the branches of a prompt state: one token per row and pass, the prompt's keys and values never copied."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,19 +28,49 @@ class DecodeLayout:
         """`static` keeps every tensor's shape from token to token, as a captured CUDA graph needs."""
         self.keys_values = keys_values
         self.padding = padding
-        self.max_tokens = max_tokens
         self.static = static
-        self.buffers: dict[int, KeysValues] = {}
-        self.length = 0
-        """Own tokens of each row that precede the current one."""
         prompts, device = _batch_size(keys_values), _device(keys_values)
+
+        def buffer(x_BKPd: Tensor) -> Tensor:
+            return x_BKPd.new_zeros(prompts * group_size, x_BKPd.shape[1], max_tokens, x_BKPd.shape[3])
+
+        self.buffers: dict[int, KeysValues] = {layer: (buffer(k), buffer(v)) for layer, (k, v) in keys_values.items()}
+        self.end: int | Tensor = 1
+        """Own tokens of each row, the current one included."""
         self.prompt_of_row_N = torch.arange(prompts, device=device).repeat_interleave(group_size)
         self.seats: tuple[Tensor, Tensor] | None = None
         """Set once groups differ in size. Queries of a group sit side by side, groups padded to one size: the row in
         each seat [B * G], and the seat of each row [N]."""
         self.position_1 = torch.zeros(1, dtype=torch.long, device=device)
+        """Of the current token in the buffers."""
         self.unwritten_T = torch.full((max_tokens,), -torch.inf, device=device)
         self.unwritten_T[0] = 0
+
+    @property
+    def prompts_shape(self) -> tuple[int, int]:
+        """Number of prompts and their padded length."""
+        k_BKPd, _ = next(iter(self.keys_values.values()))
+        return k_BKPd.shape[0], k_BKPd.shape[2]
+
+    def tensors(self) -> list[Tensor]:
+        """What a step reads and writes, one list of tensors."""
+        return [
+            self.position_1,
+            *(x for pairs in (self.keys_values, self.buffers) for pair in pairs.values() for x in pair),
+            *([] if self.padding is None else [self.padding.bias_B11P]),
+            *(self.seats or ()),
+        ]
+
+    def of_tensors(self, tensors: Sequence[Tensor]) -> "DecodeLayout":
+        """This layout with other tensors in the place of `tensors()`."""
+        layout, rest = copy.copy(self), iter(tensors)
+        layout.position_1 = next(rest)
+        layout.end = layout.position_1[0] + 1
+        layout.keys_values = {layer: (next(rest), next(rest)) for layer in self.keys_values}
+        layout.buffers = {layer: (next(rest), next(rest)) for layer in self.buffers}
+        layout.padding = self.padding and replace(self.padding, bias_B11P=next(rest))
+        layout.seats = self.seats and (next(rest), next(rest))
+        return layout
 
     def shares(self, layer: int) -> bool:
         return layer in self.keys_values
@@ -45,37 +78,33 @@ class DecodeLayout:
     def attend(
         self, module: nn.Module, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
     ) -> Tensor:
-        if layer not in self.buffers:
-            shape = (len(k), k.shape[1], self.max_tokens)
-            self.buffers[layer] = (k.new_zeros(*shape, k.shape[3]), v.new_zeros(*shape, v.shape[3]))
         own_k, own_v = self.buffers[layer]
         out_p, lse_p = self._attend_to_prompts(layer, q, scale)
+        own_k.index_copy_(2, self.position_1, k)
+        own_v.index_copy_(2, self.position_1, v)
         if self.static:
-            own_k.index_copy_(2, self.position_1, k)
-            own_v.index_copy_(2, self.position_1, v)
             scores = q.unflatten(1, (k.shape[1], -1)) @ own_k.unsqueeze(2).mT * scale + self.unwritten_T
             lse = scores.float().logsumexp(-1)
             out = (scores - lse.unsqueeze(-1)).exp().to(q.dtype) @ own_v.unsqueeze(2)
             return merge(out_p, lse_p, out.flatten(1, 2), lse.flatten(1, 2))
-        end = self.length + 1
-        own_k[:, :, self.length : end], own_v[:, :, self.length : end] = k, v
-        out_s, lse_s = kernel_for(q, v).forward(q, own_k[:, :, :end], own_v[:, :, :end], scale, False, None)
+        written = slice(None, self.end)
+        out_s, lse_s = kernel_for(q, v).forward(q, own_k[:, :, written], own_v[:, :, written], scale, False, None)
         return merge(out_p, lse_p, out_s, lse_s)
 
     def _attend_to_prompts(self, layer: int, q: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         prompt_k, prompt_v = self.keys_values[layer]
         seated = q if self.seats is None else q[self.seats[0]]
         kernel = kernel_for(q, prompt_v)
-        out, lse = kernel.forward(by_prompt(seated, len(prompt_k)), prompt_k, prompt_v, scale, False, self.padding)
+        out, lse = kernel.forward(by_prompt(seated, prompt_k.shape[0]), prompt_k, prompt_v, scale, False, self.padding)
         out, lse = by_row(out, 1), by_row(lse, 1)
         return (out, lse) if self.seats is None else (out[self.seats[1]], lse[self.seats[1]])
 
     def advance(self) -> None:
         """Moves on to the next token."""
-        self.length += 1
+        self.position_1.fill_(self.end)
         if self.static:
-            self.position_1.fill_(self.length)
-            self.unwritten_T[self.length : self.length + 1] = 0
+            self.unwritten_T[self.end : self.end + 1] = 0
+        self.end += 1
 
     def keep(self, rows_M: Tensor) -> None:
         """Drops all rows but these."""
@@ -91,6 +120,24 @@ class DecodeLayout:
         self.seats = row_in_seat, seat_of_row_N
 
 
+Step = Callable[[Tensor, Tensor], Tensor]
+"""The logits [N, V] of the next token from the current tokens [N] and their positions [N]."""
+
+
+def branch_logits(
+    policy: Policy, layout: DecodeLayout, token_ids_N: Tensor, position_N: Tensor, **cached: Any
+) -> Tensor:
+    """The decoding step of N branches; `cached` are the inputs of layers that continue from a cache."""
+    hidden_N1H = policy.hidden_states(
+        input_ids=token_ids_N[:, None],
+        position_ids=policy.family.next_positions(position_N, 1),
+        use_cache=bool(cached),
+        prompt_layout=layout,
+        **cached,
+    )
+    return policy.logits(hidden_N1H[:, 0])
+
+
 class BranchDecoder:
     """Decodes `group_size` branches of every prompt of a state; a `Decoder` of the sampling loop."""
 
@@ -102,9 +149,11 @@ class BranchDecoder:
         mask_NP: Tensor,
         next_position_N: Tensor,
         logits_NV: Tensor,
-        capture: bool,
+        capture: bool = False,
+        recorded: Step | None = None,
     ) -> None:
-        """`cache` is the branches' state of layers that are not shared; `capture` replays one CUDA graph per shape."""
+        """`cache` is the branches' state of layers that are not shared. `capture` replays one CUDA graph per shape,
+        `recorded` computes the step in the place of the model's modules; neither knows a cache."""
         self.policy = policy
         self.layout = layout
         self.cache = cache
@@ -113,6 +162,7 @@ class BranchDecoder:
         self.logits_NV = logits_NV
         self.capture = capture
         self.captured: CapturedStep | None = None
+        self.step = recorded or self._step
 
     def advance(self, token_ids_N: Tensor) -> None:
         if self.capture:
@@ -120,7 +170,7 @@ class BranchDecoder:
                 self.captured = CapturedStep(self._step, token_ids_N, self.position_N)
             self.logits_NV = self.captured(token_ids_N, self.position_N)
         else:
-            self.logits_NV = self._step(token_ids_N, self.position_N)
+            self.logits_NV = self.step(token_ids_N, self.position_N)
         self.position_N = self.position_N + 1
         self.layout.advance()
 
@@ -129,16 +179,10 @@ class BranchDecoder:
         if self.cache is not None:
             self.mask_NS = torch.cat([self.mask_NS, self.mask_NS.new_ones(len(token_ids_N), 1)], dim=1)
             cached = {"past_key_values": self.cache, "attention_mask": self.mask_NS}
-        hidden_N1H = self.policy.hidden_states(
-            input_ids=token_ids_N[:, None],
-            position_ids=self.policy.family.next_positions(position_N, 1),
-            use_cache=self.cache is not None,
-            prompt_layout=self.layout,
-            **cached,
-        )
+        logits_NV = branch_logits(self.policy, self.layout, token_ids_N, position_N, **cached)
         if self.cache is not None:
             self.cache.advance()
-        return self.policy.logits(hidden_N1H[:, 0])
+        return logits_NV
 
     def keep(self, rows_M: Tensor) -> None:
         self.layout.keep(rows_M)
@@ -152,7 +196,7 @@ class BranchDecoder:
 class CapturedStep:
     """One decoding step recorded as a CUDA graph: replaying it costs one launch instead of one per operation."""
 
-    def __init__(self, step: Callable[[Tensor, Tensor], Tensor], token_ids_N: Tensor, position_N: Tensor) -> None:
+    def __init__(self, step: Step, token_ids_N: Tensor, position_N: Tensor) -> None:
         self.token_ids_N, self.position_N = token_ids_N.clone(), position_N.clone()
         warm_up = torch.cuda.Stream()
         warm_up.wait_stream(torch.cuda.current_stream())

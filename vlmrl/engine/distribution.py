@@ -68,5 +68,10 @@ class TokenDistribution:
     def score(self, raw_NV: Tensor, ids_N: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probability of each token and, without gradient, the entropy (nats) of its distribution."""
         logp_NV = self.logits(raw_NV, ids_N).log_softmax(-1)
-        entropy_N = torch.special.entr(logp_NV.detach().exp()).sum(-1)
-        return logp_NV.gather(-1, ids_N[:, None])[:, 0], entropy_N
+        plain_NV = logp_NV.detach()
+        return logp_NV.gather(-1, ids_N[:, None])[:, 0], entropy(plain_NV, plain_NV.exp())
+
+
+def entropy(logp_NV: Tensor, probabilities_NV: Tensor) -> Tensor:
+    """Entropy [N] in nats. Tokens of probability 0 add nothing: their log-probability is -inf, and 0 times it NaN."""
+    return -torch.linalg.vecdot(probabilities_NV, logp_NV.clamp(min=torch.finfo(logp_NV.dtype).min))

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vlmrl.engine.distribution import NO_TRUNCATION, TokenDistribution, Truncation
+from vlmrl.engine.distribution import NO_TRUNCATION, TokenDistribution, Truncation, entropy
 from vlmrl.types import Finish
 
 STOP_STRING_INTERVAL = 16
@@ -18,6 +18,8 @@ COMPACTION_SHARE = 0.75
 """Finished rows are dropped from the decoder when no more than this share of its rows still runs."""
 
 ToText = Callable[[list[int]], str]
+Turn = tuple[Tensor, Tensor, Tensor, Tensor]
+"""What one turn draws: the rows the decoder held, their tokens, log-probs and entropies."""
 
 
 @dataclass(frozen=True)
@@ -85,53 +87,63 @@ def sample_rows(
     device = banned_V.device
     size, limit = len(seeds), settings.max_tokens
     distribution = TokenDistribution(banned_V, settings.temperature, settings.truncation)
-    uniforms_NT = torch.stack(
+    uniforms_MT = torch.stack(
         [torch.rand(limit, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     ).to(device)  # fmt: skip
-    stops = torch.tensor(list(stop_ids), device=device)
-    tokens_NT = torch.zeros(size, limit, dtype=torch.long, device=device)
-    logprobs_NT, entropy_NT = (torch.zeros(size, limit, device=device) for _ in range(2))
-    lengths_N = torch.full((size,), limit, device=device)
-    stopped_N = torch.zeros(size, dtype=torch.bool, device=device)
+    stops = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
     rows_M = torch.arange(size, device=device)  # the rows the decoder still holds
+    running_M = torch.ones(size, dtype=torch.bool, device=device)
+    turns: list[Turn] = []
     for t in range(limit):
         logits_MV = distribution.logits(decoder.logits_NV)
         logp_MV = logits_MV.log_softmax(-1)
         probabilities_MV = logp_MV.exp()
-        token_M = _pick(probabilities_MV, uniforms_NT[rows_M, t]) if settings.temperature > 0 else logits_MV.argmax(-1)
-        tokens_NT[rows_M, t] = token_M
-        logprobs_NT[rows_M, t] = logp_MV.gather(-1, token_M[:, None])[:, 0]
-        entropy_NT[rows_M, t] = torch.special.entr(probabilities_MV).sum(-1)
-        ended_M = torch.isin(token_M, stops) & ~stopped_N[rows_M]
-        lengths_N[rows_M[ended_M]] = t + 1
-        stopped_N[rows_M] |= ended_M
-        if settings.stop_strings and ((t + 1) % STOP_STRING_INTERVAL == 0 or t + 1 == limit):
-            _end_at_strings(tokens_NT[:, : t + 1], lengths_N, stopped_N, settings.stop_strings, to_text)
-        running_M = ~stopped_N[rows_M]
+        token_M = _pick(probabilities_MV, uniforms_MT[:, t]) if settings.temperature > 0 else logits_MV.argmax(-1)
+        logprob_M = logp_MV.gather(-1, token_M[:, None])[:, 0]
+        turns.append((rows_M, token_M, logprob_M, entropy(logp_MV, probabilities_MV)))
+        running_M = running_M & ~torch.isin(token_M, stops)
+        if settings.stop_strings and (t + 1) % STOP_STRING_INTERVAL == 0:
+            texts = map(to_text, _table(turns, 1, size)[rows_M].tolist())
+            ended = [any(stop in text for stop in settings.stop_strings) for text in texts]
+            running_M &= ~torch.tensor(ended, device=device)
         running = int(running_M.sum())
         if t + 1 == limit or not running:
             break
         if running <= COMPACTION_SHARE * len(rows_M):
             kept = running_M.nonzero()[:, 0]
             decoder.keep(kept)
-            rows_M, token_M = rows_M[kept], token_M[kept]
+            rows_M, token_M, running_M, uniforms_MT = (x[kept] for x in (rows_M, token_M, running_M, uniforms_MT))
         decoder.advance(token_M)
-    entropy_N = torch.where(torch.arange(limit, device=device) < lengths_N[:, None], entropy_NT, 0.0).sum(1) / lengths_N
+    return _completions(turns, size, stops, settings.stop_strings, to_text)
+
+
+def _table(turns: Sequence[Turn], column: int, size: int) -> Tensor:
+    """A column of all turns as one table [N, T], 0 where a row was no longer held."""
+    turn_of = [torch.full_like(turn[0], t) for t, turn in enumerate(turns)]
+    values = torch.cat([turn[column] for turn in turns])
+    table_NT = values.new_zeros(size, len(turns))
+    table_NT[torch.cat([turn[0] for turn in turns]), torch.cat(turn_of)] = values
+    return table_NT
+
+
+def _completions(
+    turns: Sequence[Turn], size: int, stops: Tensor, stop_strings: Sequence[str], to_text: ToText
+) -> list[Completion]:
+    """Every row up to the first token that is a stop token or completes a stop string."""
+    tokens_NT, logprobs_NT, entropy_NT = (_table(turns, column, size) for column in (1, 2, 3))
+    held_N = torch.bincount(torch.cat([turn[0] for turn in turns]), minlength=size)
+    turn_T = torch.arange(len(turns), device=stops.device)
+    ended_NT = torch.isin(tokens_NT, stops) & (turn_T < held_N[:, None])
+    stopped_N = ended_NT.any(1)
+    lengths_N = torch.where(stopped_N, ended_NT.int().argmax(1) + 1, held_N)
+    for row, tokens in enumerate(tokens_NT.tolist() if stop_strings else ()):
+        own = tokens[: int(lengths_N[row])]
+        if any(stop in to_text(own) for stop in stop_strings):
+            end = next(n for n in range(1, len(own) + 1) if any(stop in to_text(own[:n]) for stop in stop_strings))
+            lengths_N[row], stopped_N[row] = end, True
+    entropy_N = torch.where(turn_T < lengths_N[:, None], entropy_NT, 0.0).sum(1) / lengths_N
     columns = (tokens_NT, logprobs_NT, entropy_N, lengths_N, stopped_N)
     return [
         Completion(tokens[:length], logprobs[:length], entropy, Finish.STOP if stopped else Finish.LENGTH)
         for tokens, logprobs, entropy, length, stopped in zip(*(c.tolist() for c in columns), strict=True)
     ]
-
-
-def _end_at_strings(
-    tokens_NT: Tensor, lengths_N: Tensor, stopped_N: Tensor, stop_strings: Sequence[str], to_text: ToText
-) -> None:
-    """Ends rows with the first token that completes a stop string."""
-    drawn = tokens_NT.shape[1]
-    for row, tokens in enumerate(tokens_NT.tolist()):
-        own = tokens[: min(drawn, int(lengths_N[row]))]
-        if not any(stop in to_text(own) for stop in stop_strings):
-            continue
-        end = next(n for n in range(1, len(own) + 1) if any(stop in to_text(own[:n]) for stop in stop_strings))
-        lengths_N[row], stopped_N[row] = end, True

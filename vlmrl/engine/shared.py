@@ -24,6 +24,7 @@ from vlmrl.engine.decoding import BranchDecoder, DecodeLayout
 from vlmrl.engine.distribution import Truncation
 from vlmrl.engine.kernels import LeftPadding
 from vlmrl.engine.media import FrozenTower, media_keys
+from vlmrl.engine.recorded import RecordedSteps
 from vlmrl.engine.sampling import Completion, SamplingSettings, sample_rows
 from vlmrl.engine.scoring import TokenLogprobs, as_rows, pad_completions, score_hidden
 from vlmrl.engine.thin import thin_linear_layers
@@ -71,8 +72,10 @@ class SharedEngine(Engine):
         tower: FrozenTower | None = None,
         cuda_graphs: bool = False,
         fast_attention: bool = True,
+        recorded_steps: bool = True,
     ) -> None:
-        """`tower` may be shared with an engine of equal vision weights; `fast_attention=False` uses the cache only."""
+        """`tower` may be shared with an engine of equal vision weights; `fast_attention=False` uses the cache only.
+        `recorded_steps=False` decodes by calling the model's modules for every token, so that their hooks run."""
         super().__init__(policy, max_tokens_per_pass)
         self.tower = (tower or FrozenTower()) if FrozenTower.serves(policy) else None
         self.cuda_graphs = cuda_graphs and policy.device.type == "cuda"
@@ -80,6 +83,8 @@ class SharedEngine(Engine):
         self.shared_layers = frozenset(
             layer for layer, kind in enumerate(self.kinds) if fast_attention and kind == SHARED_KIND
         )
+        recorded = recorded_steps and len(self.shared_layers) == len(self.kinds) and RecordedSteps.serves(policy)
+        self.recorded = RecordedSteps(policy) if recorded else None
         policy.require_replayable_layers()
         policy.require_plain_outputs()
         policy.use_attention(IMPLEMENTATION)
@@ -147,6 +152,7 @@ class SharedEngine(Engine):
                 state.next_position_B[prompt_of_row_N],
                 policy.logits(state.last_hidden_BH)[prompt_of_row_N],
                 capture,
+                None if self.recorded is None else self.recorded.of(layout),
             )
             rows = sample_rows(
                 decoder,

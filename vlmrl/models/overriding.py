@@ -1,11 +1,11 @@
-"""Giving modules another forward for a while."""
+"""Giving modules another forward, or other parameters, for a while."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -22,3 +22,18 @@ def overridden_forward(modules: Sequence[nn.Module], forward: Callable[..., Any]
                 del module.forward
             else:
                 module.forward = own
+
+
+@contextmanager
+def overridden_parameters(model: nn.Module, tensors: Sequence[Tensor]) -> Iterator[None]:
+    """While entered, the model computes with these tensors in the place of its `parameters()`, in their order."""
+    given = dict(zip(map(id, model.parameters()), tensors, strict=True))
+    tables: list[dict[str, Any]] = [module._parameters for module in model.modules()]
+    places = [(table, name, own) for table in tables for name, own in table.items() if own is not None]
+    for table, name, own in places:  # a tied weight has several places
+        table[name] = given[id(own)]
+    try:
+        yield
+    finally:
+        for table, name, own in places:
+            table[name] = own

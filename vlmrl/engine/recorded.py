@@ -1,0 +1,114 @@
+"""Decoding on a CPU without Python: a decoding step is recorded once and replayed.
+
+With few rows a CPU needs longer to walk through a model's modules than for their arithmetic. A step is the same
+operations for every token, so it is recorded with `torch.jit.trace` and replayed by torch's interpreter: 1.6 times as
+fast at 4 rows of the benchmark's small model (docs/bench.md). PyTorch calls tracing deprecated in favour of compilers;
+those need a C++ compiler on the user's machine and longer than short trainings take. If it goes, steps run as they are.
+
+Weights, keys and values are inputs of the recording, so it holds for every prompt and stays right when the weights
+move. What it cannot hold is a choice made in Python. It is therefore believed only after its logits were equal, bit for
+bit, to those of the plain step: in its first steps, and again for every new combination of rows and prompt length.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlmrl.engine.decoding import DecodeLayout, Step, branch_logits
+from vlmrl.engine.thin import THIN_ROWS
+from vlmrl.models.load import Policy
+from vlmrl.models.overriding import overridden_parameters
+
+PLAIN_STEPS = 48
+"""Steps before one is recorded: recording and comparing cost about as much as replaying 100 steps saves."""
+COMPARED_STEPS = 16
+"""Steps of a recording that are computed both ways before it is believed."""
+MOVING_ROTATIONS = ("dynamic", "longrope")
+"""Rotary embeddings whose frequencies transformers changes, in Python, as sequences grow."""
+
+Kind = tuple[bool, ...]
+
+
+@dataclass
+class Recording:
+    """One recorded step."""
+
+    replay: Callable[..., Tensor]
+    compared: int = 0
+    """Steps whose logits were equal to the plain step's."""
+    shapes: set[tuple[int, ...]] = field(default_factory=set)
+    """Those for which they were."""
+    wrong: bool = False
+    """A recording that was unequal once is not used again."""
+
+
+class RecordedSteps:
+    """The recordings of one policy's decoding step."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.plain_steps = 0
+        self.recordings: dict[Kind, Recording] = {}
+
+    @staticmethod
+    def serves(policy: Policy) -> bool:
+        """Whether this policy's steps are worth recording and can be."""
+        rotation = str(getattr(policy.text_config, "rope_parameters", None))
+        return (
+            policy.device.type == "cpu"
+            and policy.compute_dtype is torch.float32
+            and not any(name in rotation for name in MOVING_ROTATIONS)
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether steps like those seen so far are no longer recorded or compared."""
+        return bool(self.recordings) and all(r.wrong or r.compared >= COMPARED_STEPS for r in self.recordings.values())
+
+    def of(self, layout: DecodeLayout) -> Step:
+        """The steps of one decoding."""
+        weights = tuple(self.policy.model.parameters())
+
+        def step(token_ids_N: Tensor, position_N: Tensor) -> Tensor:
+            inputs = (token_ids_N, position_N, *layout.tensors(), *weights)
+            recording = self._recording(layout, inputs)
+            if recording is None or recording.wrong:
+                return branch_logits(self.policy, layout, token_ids_N, position_N)
+            shape = (len(token_ids_N), *layout.prompts_shape)
+            if recording.compared >= COMPARED_STEPS and shape in recording.shapes:
+                return recording.replay(*inputs)
+            plain_NV = branch_logits(self.policy, layout, token_ids_N, position_N)
+            if torch.equal(recording.replay(*inputs), plain_NV):
+                recording.compared += 1
+                recording.shapes.add(shape)
+            else:
+                recording.wrong = True
+            return plain_NV
+
+        return step
+
+    def _recording(self, layout: DecodeLayout, inputs: tuple[Tensor, ...]) -> Recording | None:
+        """The recording of steps like this one; None while too few were plain."""
+        kind = (layout.padding is not None, layout.seats is not None, len(inputs[0]) <= THIN_ROWS)
+        if kind not in self.recordings:
+            if self.plain_steps < PLAIN_STEPS:
+                self.plain_steps += 1
+                return None
+            self.recordings[kind] = self._record(layout, inputs)
+        return self.recordings[kind]
+
+    def _record(self, layout: DecodeLayout, inputs: tuple[Tensor, ...]) -> Recording:
+        held = len(layout.tensors())
+
+        def run(token_ids_N: Tensor, position_N: Tensor, *tensors: Tensor) -> Tensor:
+            with overridden_parameters(self.policy.model, tensors[held:]):
+                return branch_logits(self.policy, layout.of_tensors(tensors[:held]), token_ids_N, position_N)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the deprecation, and on every shape that Python looks at
+            recorded: Any = torch.jit.trace(run, inputs, check_trace=False)  # compared above, step by step
+        return Recording(recorded)
