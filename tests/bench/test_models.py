@@ -28,10 +28,12 @@ def test_random_models_have_the_published_number_of_parameters(name: str) -> Non
 
 
 SHAPE = ModelShape(
-    layers=1, hidden=1, query=0, key_value=1, intermediate=1, layer_weights=1, head_weights=0, vocabulary=1,
+    layers=4, hidden=1, query=0, key_value=1, intermediate=1, layer_weights=16, head_weights=0, vocabulary=1,
     tower_weights=1, merger_weights=0, tower_layers=1, tower_full_layers=1, tower_window=1, tower_hidden=0,
 )  # fmt: skip
-"""Attention, head and merger cost nothing, so that the plain formula remains; a forward over a token costs 2."""
+"""Attention, head and merger cost nothing, so that the plain formula remains: a patch costs 2 in the tower, a token
+2 W in the language model, and 2 S if the last layer makes only its key and value."""
+W, S = 16, 12 + 2
 
 
 @pytest.mark.parametrize(("lora", "checkpointing", "k"), [(False, False, 3), (True, False, 2), (True, True, 3)])
@@ -40,9 +42,9 @@ def test_costs_are_the_formula(lora: bool, checkpointing: bool, k: int) -> None:
     costs = step_costs(SHAPE, StepShape(P, C, G, 400, 250, lora, checkpointing))
     tower = 3 if lora and checkpointing else 1
     expected = {
-        "ideal": P * v + G * C + k * (P + G * C),
-        "loop-once": 2 * P * v + G * P + G * C + k * G * (P + C),
-        "loop": G * P * (1 + v) + G * C + G * P * v + k * G * (P + C),
-        "trl": G * P * (1 + v) + G * C + G * P * v * tower + k * G * (P + C),
+        "ideal": P * v + W * G * C + k * (S * P + W * G * C),
+        "loop-once": 2 * P * v + W * (G * P + G * C + k * G * (P + C)),
+        "loop": 2 * G * P * v + W * (G * P + G * C + k * G * (P + C)),
+        "trl": G * P * v * (1 + tower) + W * (G * P + G * C + k * G * (P + C)),
     }
     assert {name: cost.total / 2 for name, cost in costs.items()} == pytest.approx(expected)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vlmrl.engine import kernels
-from vlmrl.engine.attention import BranchAttention, CausalAttention, merge
+from vlmrl.engine.attention import BranchAttention, PromptAttention, merge
 from vlmrl.engine.kernels import CpuFlash, CudaFlash, Kernel, LeftPadding, Reference
 
 
@@ -88,7 +88,7 @@ def check_causal(kernel: Kernel, lengths: list[int], key_heads: int, repeats: in
     )  # fmt: skip
     real_B1P1 = mask_BP.bool()[:, None, :, None]
     visible = torch.ones(longest, longest, dtype=torch.bool).tril() & mask_BP.bool()[:, None, None]
-    ours = lambda q, k, v: CausalAttention.apply(q, k, v, 0.3, LeftPadding.of(mask_BP), kernel) * real_B1P1  # noqa: E731
+    ours = lambda q, k, v: PromptAttention.apply(q, k, v, 0.3, True, LeftPadding.of(mask_BP), kernel) * real_B1P1  # noqa: E731
     oracle = lambda q, k, v: masked_softmax_attention(q, k, v, visible, 0.3) * real_B1P1  # noqa: E731
     assert_same(ours, oracle, [q, k, v], 2e-5)
 
@@ -169,7 +169,7 @@ def test_gradients_in_double_precision(kernel: Kernel, lengths: list[int]) -> No
     assert torch.autograd.gradcheck(branches, (q, k, v, prompt_k, prompt_v))
     q, k, v = tensors((size, 4, longest, 4), *[(size, 2, longest, 4)] * 2, seed=2, dtype=torch.float64)
     real = mask_BP.bool()[:, None, :, None]
-    causal = lambda *x: CausalAttention.apply(*x, 0.5, padding, kernel) * real  # noqa: E731
+    causal = lambda *x: PromptAttention.apply(*x, 0.5, True, padding, kernel) * real  # noqa: E731
     assert torch.autograd.gradcheck(causal, (q, k, v))
 
 

@@ -270,6 +270,46 @@ def test_stop_strings_end_a_row_where_they_are_complete(checkpoints: dict[str, P
         assert (ours.finish is Finish.STOP) == (stop in decode(other.token_ids_T))
 
 
+def test_a_stop_string_counts_although_every_row_ended_before_it_was_searched_for(checkpoints: dict[str, Path]) -> None:
+    policy = ending_early(load_policy(ModelConfig(path=str(checkpoints["qwen3_vl"])), CPU, trainable=False))
+    prompts, engine = prompts_of_two_sizes(policy), SharedEngine(policy, 10_000)
+    settings, decode = SamplingSettings(3.0, 12), policy.family.tokenizer.decode
+    free = list(chain(*engine.sample(prompts, settings, SEEDS)))
+    longest = max(free, key=lambda c: len(c.token_ids_T))
+    assert 3 < len(longest.token_ids_T) < 12
+    stop = decode(longest.token_ids_T[1:3])
+    stopped = list(chain(*engine.sample(prompts, replace(settings, stop_strings=(stop,)), SEEDS)))
+    cut = stopped[free.index(longest)]
+    assert cut.token_ids_T == longest.token_ids_T[: len(cut.token_ids_T)]
+    assert len(cut.token_ids_T) <= 3
+    assert cut.finish is Finish.STOP
+
+
+@pytest.mark.parametrize("lora", [0, 4])
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "internvl", "smolvlm"])
+def test_the_last_layer_computes_one_token_of_a_prompt(checkpoints: dict[str, Path], family: str, lora: int) -> None:
+    config = ModelConfig(path=str(checkpoints[family]), lora=LoraConfig(rank=lora))
+    policy = load_policy(config, CPU, trainable=True)
+    for name, parameter in policy.model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.1)
+    prompts, completions = prompts_of_two_sizes(policy), ragged_completions(policy)
+    rows: list[tuple[int, ...]] = []
+    first, *_, last = policy.decoder_layers()
+    hooks = [
+        layer.mlp.down_proj.register_forward_hook(lambda module, args, out: rows.append(tuple(out.shape[:2])))
+        for layer in (first, last)
+    ]
+    longest = max(len(prompt.token_ids_P) for prompt in prompts)
+    shared = SharedEngine(policy, 10_000)
+    shared.prompt_pass(prompts)
+    assert rows == [(2, longest), (2, 1)]
+    for hook in hooks:
+        hook.remove()
+    ours = gradient_of(shared, prompts, completions)
+    assert error(ours, gradient_of(NaiveEngine(policy, 10_000), prompts, completions)) < 1e-5
+
+
 def test_scoring_in_chunks(checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     policy = load(checkpoints["qwen2_5_vl"])
     prompts, completions = prompts_of_two_sizes(policy), ragged_completions(policy)

@@ -1,6 +1,7 @@
 """Floating-point operations of one GRPO step, counted from layer shapes: what sharing a prompt can gain at most.
 
-    ideal   tower + (P + GC)-forward's backward and forward, the prompt's forward shared by rollout and update
+    ideal   tower + (P + GC)-forward's backward and forward, the prompt's forward shared by rollout and update, of its
+            last layer the keys and values alone
     loop    G times tower and prompt in the rollout, G times tower and P + C in the update
 
 Matrix products, attention and output head are counted; norms, activations and sampling are not. Published layer
@@ -78,6 +79,11 @@ class ModelShape:
         """Operations of the decoder layers over `tokens` tokens that attend to `context` pairs in total."""
         return 2 * self.layer_weights * tokens + 4 * self.layers * self.query * context
 
+    def prompt_forward(self, tokens: float) -> float:
+        """Operations over a prompt of which every layer's keys and values are needed, and no more."""
+        above = (self.layers - 1) / self.layers
+        return above * self.layers_forward(tokens, tokens * tokens / 2) + 4 * self.hidden * self.key_value * tokens
+
     def head_forward(self, tokens: float) -> float:
         return 2 * self.head_weights * tokens
 
@@ -124,7 +130,7 @@ def step_costs(model: ModelShape, step: StepShape) -> dict[str, StepCost]:
     """Cost of the ideal step and of the peers, by name."""
     P, C, G = step.P, step.C, step.G
     tower = model.tower_forward(step.patches, step.image_tokens)
-    prompt = model.layers_forward(P, P * P / 2)
+    prompt, shared_prompt = model.layers_forward(P, P * P / 2), model.prompt_forward(P)
     completions = model.layers_forward(G * C, G * (C * P + C * C / 2))
     head = model.head_forward(G * C)
     backward = (BACKWARD_LORA if step.lora else BACKWARD_FULL) + step.checkpointing
@@ -139,9 +145,9 @@ def step_costs(model: ModelShape, step: StepShape) -> dict[str, StepCost]:
     return {
         "ideal": StepCost(
             tower,
-            prompt,
+            shared_prompt,
             completions + head,
-            completions + backward * (prompt + completions) + head_update + tower_backward * tower,
+            completions + backward * (shared_prompt + completions) + head_update + tower_backward * tower,
         ),
         "loop-once": StepCost(
             2 * tower, G * prompt, completions + head, (1 + backward) * full_rows + head_update + tower_backward * tower

@@ -45,23 +45,30 @@ def by_row(x: Tensor, length: int) -> Tensor:
     return x.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
 
 
-class CausalAttention(torch.autograd.Function):
-    """Causal attention of left-padded prompts."""
+class PromptAttention(torch.autograd.Function):
+    """Attention of left-padded prompts: causal, or of queries that see every token."""
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, scale: float, padding: LeftPadding | None, kernel: Kernel
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale: float,
+        causal: bool,
+        padding: LeftPadding | None,
+        kernel: Kernel,
     ) -> Tensor:
-        out, lse = kernel.forward(q, k, v, scale, True, padding)
+        out, lse = kernel.forward(q, k, v, scale, causal, padding)
         ctx.save_for_backward(q, k, v, out, lse)
-        ctx.settings = scale, padding, kernel
+        ctx.settings = scale, causal, padding, kernel
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
-        scale, padding, kernel = ctx.settings
-        return *kernel.backward(grads[0], q, k, v, out, lse, scale, True, padding), None, None, None
+        scale, causal, padding, kernel = ctx.settings
+        return *kernel.backward(grads[0], q, k, v, out, lse, scale, causal, padding), None, None, None, None
 
 
 class BranchAttention(torch.autograd.Function):
@@ -116,6 +123,8 @@ class PromptLayout:
 
     layers: frozenset[int]
     padding: LeftPadding | None
+    last_token_layer: int | None = None
+    """A layer of which the last token's output is all that is read: other tokens' is a copy of it."""
     keys_values: dict[int, KeysValues] = field(default_factory=dict)
 
     def shares(self, layer: int) -> bool:
@@ -126,9 +135,14 @@ class PromptLayout:
     ) -> Tensor:
         # gradient checkpointing replays the layer; the branches belong to its first run
         self.keys_values.setdefault(layer, (k, v))
+        length, causal = q.shape[2], True
+        if layer == self.last_token_layer:
+            q, mask, causal = q[:, :, -1:], mask if mask is None else mask[:, :, -1:], False
         if mask is not None:  # not plainly causal, e.g. image tokens that see each other
-            return sdpa_attention_forward(module, q, k, v, mask, scaling=scale)[0].transpose(1, 2)
-        return CausalAttention.apply(q, k, v, scale, self.padding, kernel_for(q, v))
+            out = sdpa_attention_forward(module, q, k, v, mask, scaling=scale)[0].transpose(1, 2)
+        else:
+            out = PromptAttention.apply(q, k, v, scale, causal, self.padding, kernel_for(q, v))
+        return out.expand(-1, -1, length, -1)
 
 
 @dataclass(frozen=True)

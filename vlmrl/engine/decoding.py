@@ -128,12 +128,13 @@ def branch_logits(
     policy: Policy, layout: DecodeLayout, token_ids_N: Tensor, position_N: Tensor, **cached: Any
 ) -> Tensor:
     """The decoding step of N branches; `cached` are the inputs of layers that continue from a cache."""
+    # a mask of four axes is passed on as it is, and layouts need none; without it transformers works one out
+    unread = {"use_cache": False, "attention_mask": torch.ones_like(token_ids_N).view(-1, 1, 1, 1)}
     hidden_N1H = policy.hidden_states(
         input_ids=token_ids_N[:, None],
         position_ids=policy.family.next_positions(position_N, 1),
-        use_cache=bool(cached),
         prompt_layout=layout,
-        **cached,
+        **(cached or unread),
     )
     return policy.logits(hidden_N1H[:, 0])
 
@@ -178,7 +179,7 @@ class BranchDecoder:
         cached = {}
         if self.cache is not None:
             self.mask_NS = torch.cat([self.mask_NS, self.mask_NS.new_ones(len(token_ids_N), 1)], dim=1)
-            cached = {"past_key_values": self.cache, "attention_mask": self.mask_NS}
+            cached = {"use_cache": True, "past_key_values": self.cache, "attention_mask": self.mask_NS}
         logits_NV = branch_logits(self.policy, self.layout, token_ids_N, position_N, **cached)
         if self.cache is not None:
             self.cache.advance()

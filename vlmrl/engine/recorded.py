@@ -6,8 +6,9 @@ fast at 4 rows of the benchmark's small model (docs/bench.md). PyTorch calls tra
 those need a C++ compiler on the user's machine and longer than short trainings take. If it goes, steps run as they are.
 
 Weights, keys and values are inputs of the recording, so it holds for every prompt and stays right when the weights
-move. What it cannot hold is a choice made in Python. It is therefore believed only after its logits were equal, bit for
-bit, to those of the plain step: in its first steps, and again for every new combination of rows and prompt length.
+move. What it cannot hold is a choice made in Python. So a step that reads a tensor's values there is never recorded,
+and a recording is believed only after its logits were equal, bit for bit, to those of the plain step: in its first
+steps, and again for every new combination of rows and prompt length.
 """
 
 import warnings
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlmrl.engine.decoding import DecodeLayout, Step, branch_logits
 from vlmrl.engine.thin import THIN_ROWS
@@ -43,7 +45,7 @@ class Recording:
     shapes: set[tuple[int, ...]] = field(default_factory=set)
     """Those for which they were."""
     wrong: bool = False
-    """A recording that was unequal once is not used again."""
+    """Not to be used: it was unequal once, or the step cannot be recorded."""
 
 
 class RecordedSteps:
@@ -81,8 +83,9 @@ class RecordedSteps:
             shape = (len(token_ids_N), *layout.prompts_shape)
             if recording.compared >= COMPARED_STEPS and shape in recording.shapes:
                 return recording.replay(*inputs)
-            plain_NV = branch_logits(self.policy, layout, token_ids_N, position_N)
-            if torch.equal(recording.replay(*inputs), plain_NV):
+            replayed_NV = recording.replay(*inputs)
+            plain_NV = branch_logits(self.policy, layout, token_ids_N, position_N)  # the later keys and values stay
+            if torch.equal(replayed_NV, plain_NV):
                 recording.compared += 1
                 recording.shapes.add(shape)
             else:
@@ -108,7 +111,30 @@ class RecordedSteps:
             with overridden_parameters(self.policy.model, tensors[held:]):
                 return branch_logits(self.policy, layout.of_tensors(tensors[:held]), token_ids_N, position_N)
 
+        with _ReadValues() as read:
+            branch_logits(self.policy, layout, *inputs[:2])
+        if read.any:
+            return Recording(run, wrong=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the deprecation, and on every shape that Python looks at
             recorded: Any = torch.jit.trace(run, inputs, check_trace=False)  # compared above, step by step
         return Recording(recorded)
+
+
+class _ReadValues(TorchDispatchMode):
+    """While entered, notices whether Python learns a tensor's values, on which its further course may depend."""
+
+    OPERATIONS = (
+        torch.ops.aten.item.default,
+        torch.ops.aten.is_nonzero.default,
+        torch.ops.aten._local_scalar_dense.default,
+        torch.ops.aten.equal.default,
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.any = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.any |= func in self.OPERATIONS
+        return func(*args, **(kwargs or {}))

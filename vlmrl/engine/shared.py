@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlmrl.engine.attention import IMPLEMENTATION, BranchLayout, KeysValues, PromptLayout
 from vlmrl.engine.base import Engine, PromptState
@@ -30,6 +30,7 @@ from vlmrl.engine.scoring import TokenLogprobs, as_rows, pad_completions, score_
 from vlmrl.engine.thin import thin_linear_layers
 from vlmrl.errors import UserError
 from vlmrl.models.load import Policy
+from vlmrl.models.overriding import on_last_tokens
 from vlmrl.models.patches import patches_as_products
 from vlmrl.types import Prompt
 
@@ -100,9 +101,10 @@ class SharedEngine(Engine):
         if self.tower is not None and media:
             inputs = {k: v for k, v in inputs.items() if not any(k in keys for keys in media.values())}
             features = {"mm_encoder_outputs": self.tower(policy, prompts, again)}
-        layout = PromptLayout(self.shared_layers, LeftPadding.of(mask_BP))
+        last = self._last_layer_behind_attention()
+        layout = PromptLayout(self.shared_layers, LeftPadding.of(mask_BP), len(self.kinds) - 1 if last else None)
         cache = self._other_layers_cache()
-        with patches_as_products(policy.model):
+        with patches_as_products(policy.model), on_last_tokens(last):
             hidden_B1H = policy.hidden_states(
                 **inputs,
                 **features,
@@ -120,6 +122,17 @@ class SharedEngine(Engine):
         return SharedState(
             prompts, layout.keys_values, cache, mask_BP, layout.padding, next_position_B, hidden_B1H[:, -1]
         )
+
+    def _last_layer_behind_attention(self) -> list[nn.Module]:
+        """The modules of the last layer that a prompt needs for its last token only: of that layer, nothing but keys,
+        values and the last output is read. Where they give one token, adding the residual repeats it for the others.
+
+        None of them if the layer is not shared, or if gradient checkpointing will call its modules as they are.
+        """
+        layer = list(self.policy.decoder_layers())[-1]
+        modules = [module for name, module in layer.named_modules() if name in ("self_attn.o_proj", "mlp")]
+        shared = len(self.kinds) - 1 in self.shared_layers
+        return modules if shared and len(modules) == 2 and not self.policy.checkpoints_activations else []
 
     def _other_layers_cache(self) -> TwoSlotCache | None:
         if len(self.shared_layers) == len(self.kinds):

@@ -25,6 +25,14 @@ def overridden_forward(modules: Sequence[nn.Module], forward: Callable[..., Any]
 
 
 @contextmanager
+def on_last_tokens(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """While entered, modules given rows of tokens [B, S, H] compute the last token alone: their output is [B, 1, H]."""
+    before = {module: module.forward for module in modules}
+    with overridden_forward(modules, lambda module, x: before[module](x[:, -1:])):
+        yield
+
+
+@contextmanager
 def overridden_parameters(model: nn.Module, tensors: Sequence[Tensor]) -> Iterator[None]:
     """While entered, the model computes with these tensors in the place of its `parameters()`, in their order."""
     given = dict(zip(map(id, model.parameters()), tensors, strict=True))
