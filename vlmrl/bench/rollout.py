@@ -5,6 +5,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -115,7 +116,8 @@ def _time(name: str, sample: Sampler, result: SamplerResult, meter: Meter, workl
     outside = name == "vllm"
     start, wall = meter.clock.mark(), time.perf_counter()
     meter.start(setting.P)
-    completions = sample()
+    with meter.counted_step() if warm_up else nullcontext():
+        completions = sample()
     phases = meter.phases()
     seconds = time.perf_counter() - wall if outside else meter.clock.seconds(start, meter.clock.mark())
     lengths = [len(row) for row in completions]
@@ -135,6 +137,7 @@ def _ratios(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
 
 def _samplers(policy: Policy, workload: Workload, meter: Meter) -> dict[str, Sampler]:
     side = Ours(policy, workload, meter)
+    side.warm_up()
 
     def ours() -> Completions:
         side.prepare()

@@ -8,7 +8,7 @@ those need a C++ compiler on the user's machine and longer than short trainings 
 Weights, keys and values are inputs of the recording, so it holds for every prompt and stays right when the weights
 move. What it cannot hold is a choice made in Python. So a step that reads a tensor's values there is never recorded,
 and a recording is believed only after its logits were equal, bit for bit, to those of the plain step: in its first
-steps, and again for every new combination of rows and prompt length.
+steps, and again for every new number of rows or prompts and every new prompt length.
 """
 
 import warnings
@@ -39,13 +39,12 @@ Kind = tuple[bool, ...]
 class Recording:
     """One recorded step."""
 
-    replay: Callable[..., Tensor]
+    replay: Callable[..., Tensor] | None
+    """None if the step cannot be recorded or its recording was unequal once."""
     compared: int = 0
     """Steps whose logits were equal to the plain step's."""
-    shapes: set[tuple[int, ...]] = field(default_factory=set)
-    """Those for which they were."""
-    wrong: bool = False
-    """Not to be used: it was unequal once, or the step cannot be recorded."""
+    sizes: set[tuple[str, int]] = field(default_factory=set)
+    """Numbers of rows and prompts and prompt lengths for which they were."""
 
 
 class RecordedSteps:
@@ -69,7 +68,9 @@ class RecordedSteps:
     @property
     def settled(self) -> bool:
         """Whether steps like those seen so far are no longer recorded or compared."""
-        return bool(self.recordings) and all(r.wrong or r.compared >= COMPARED_STEPS for r in self.recordings.values())
+        return bool(self.recordings) and all(
+            r.replay is None or r.compared >= COMPARED_STEPS for r in self.recordings.values()
+        )
 
     def of(self, layout: DecodeLayout) -> Step:
         """The steps of one decoding."""
@@ -78,18 +79,19 @@ class RecordedSteps:
         def step(token_ids_N: Tensor, position_N: Tensor) -> Tensor:
             inputs = (token_ids_N, position_N, *layout.tensors(), *weights)
             recording = self._recording(layout, inputs)
-            if recording is None or recording.wrong:
+            if recording is None or recording.replay is None:
                 return branch_logits(self.policy, layout, token_ids_N, position_N)
-            shape = (len(token_ids_N), *layout.prompts_shape)
-            if recording.compared >= COMPARED_STEPS and shape in recording.shapes:
+            prompts, length = layout.prompts_shape
+            sizes = {("rows", len(token_ids_N)), ("prompts", prompts), ("length", length)}
+            if recording.compared >= COMPARED_STEPS and sizes <= recording.sizes:
                 return recording.replay(*inputs)
             replayed_NV = recording.replay(*inputs)
             plain_NV = branch_logits(self.policy, layout, token_ids_N, position_N)  # the later keys and values stay
             if torch.equal(replayed_NV, plain_NV):
                 recording.compared += 1
-                recording.shapes.add(shape)
+                recording.sizes |= sizes
             else:
-                recording.wrong = True
+                recording.replay = None
             return plain_NV
 
         return step
@@ -114,7 +116,7 @@ class RecordedSteps:
         with _ReadValues() as read:
             branch_logits(self.policy, layout, *inputs[:2])
         if read.any:
-            return Recording(run, wrong=True)
+            return Recording(None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the deprecation, and on every shape that Python looks at
             recorded: Any = torch.jit.trace(run, inputs, check_trace=False)  # compared above, step by step
