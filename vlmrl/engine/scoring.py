@@ -46,7 +46,8 @@ def score_hidden(
     makes the logits.
 
     If the logits do not fit in one chunk and are not kept, each chunk's are computed again in the backward pass, so
-    that no more than one chunk is ever alive.
+    that no more than one chunk is ever alive. A chunk is some tokens and the whole vocabulary, because truncation ranks
+    all of it.
     """
 
     def score(hidden_RH: Tensor, ids_R: Tensor) -> tuple[Tensor, Tensor]:
