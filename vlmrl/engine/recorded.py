@@ -33,6 +33,8 @@ MOVING_ROTATIONS = ("dynamic", "longrope")
 """Rotary embeddings whose frequencies transformers changes, in Python, as sequences grow."""
 
 Kind = tuple[bool, ...]
+"""Whether prompts are padded, groups of unequal size, and rows few enough for `engine.thin`: what a step's Python looks
+at, and so what a recording has fixed."""
 
 
 @dataclass
