@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.engine.groups import encode, picture, prompts_of_two_sizes, sample
 from vlmrl.config import LoraConfig, ModelConfig
@@ -92,16 +93,25 @@ def test_a_recording_holds_for_other_prompts_and_moved_weights(
     assert all(recording.replay for recording in engine.recorded.recordings.values())
 
 
-def test_a_step_that_reads_values_in_python_is_not_recorded(checkpoints: dict[str, Path]) -> None:
+def refuse_tracing(x: Tensor) -> float:
+    if torch.jit.is_tracing():
+        raise ValueError("not here")
+    return 1.0
+
+
+@pytest.mark.parametrize("factor", [lambda x: 2.0 if float(x.sum()) > 0 else 1.0, refuse_tracing])
+def test_a_step_that_cannot_be_recorded_runs_plainly(
+    checkpoints: dict[str, Path], factor: Callable[[Tensor], float]
+) -> None:
     policy = load(checkpoints["qwen2_5_vl"])
     mlp = next(iter(policy.decoder_layers())).mlp
     before = mlp.forward
-    mlp.forward = lambda x: before(x) * (2 if float(x.sum()) > 0 else 1)
+    mlp.forward = lambda x: before(x) * factor(x)
     plain, engine = SharedEngine(policy, 10_000, recorded_steps=False), SharedEngine(policy, 10_000)
     for _ in range(3):
         assert drawn(engine, prompts_of_two_sizes(policy)) == drawn(plain, prompts_of_two_sizes(policy))
     assert engine.recorded is not None
-    assert all(recording.replay is None for recording in engine.recorded.recordings.values())
+    assert {recording.replay for recording in engine.recorded.recordings.values()} == {None}
 
 
 def test_a_recording_that_differs_is_not_used(checkpoints: dict[str, Path]) -> None:

@@ -3,7 +3,8 @@
 With few rows a CPU needs longer to walk through a model's modules than for their arithmetic. A step is the same
 operations for every token, so it is recorded with `torch.jit.trace` and replayed by torch's interpreter: 1.6 times as
 fast at 4 rows of the benchmark's small model (docs/bench.md). PyTorch calls tracing deprecated in favour of compilers;
-those need a C++ compiler on the user's machine and longer than short trainings take. If it goes, steps run as they are.
+those need a C++ compiler on the user's machine and longer than short trainings take. Where tracing fails, steps run as
+they are.
 
 Weights, keys and values are inputs of the recording, so it holds for every prompt and stays right when the weights
 move. What it cannot hold is a choice made in Python. So a step that reads a tensor's values there is never recorded,
@@ -13,6 +14,7 @@ steps, and again for every new number of rows or prompts and every new prompt le
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,9 +89,11 @@ class RecordedSteps:
             sizes = {("rows", len(token_ids_N)), ("prompts", prompts), ("length", length)}
             if recording.compared >= COMPARED_STEPS and sizes <= recording.sizes:
                 return recording.replay(*inputs)
-            replayed_NV = recording.replay(*inputs)
+            replayed_NV = None
+            with suppress(RuntimeError):  # of a recording that holds for other sizes only
+                replayed_NV = recording.replay(*inputs)
             plain_NV = branch_logits(self.policy, layout, token_ids_N, position_N)  # the later keys and values stay
-            if torch.equal(replayed_NV, plain_NV):
+            if replayed_NV is not None and torch.equal(replayed_NV, plain_NV):
                 recording.compared += 1
                 recording.sizes |= sizes
             else:
@@ -119,10 +123,11 @@ class RecordedSteps:
             branch_logits(self.policy, layout, *inputs[:2])
         if read.any:
             return Recording(None)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), suppress(Exception):  # models may raise whatever they like when traced
             warnings.simplefilter("ignore")  # on the deprecation, and on every shape that Python looks at
             recorded: Any = torch.jit.trace(run, inputs, check_trace=False)  # compared above, step by step
-        return Recording(recorded)
+            return Recording(recorded)
+        return Recording(None)
 
 
 class _ReadValues(TorchDispatchMode):
