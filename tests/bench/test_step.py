@@ -12,7 +12,7 @@ from vlmrl.bench import gradient_check, step
 from vlmrl.bench.gradient_check import clear_gradients, gradient_error, naive_gradients
 from vlmrl.bench.meter import Meter
 from vlmrl.bench.peak_memory import peak_memory
-from vlmrl.bench.sides import Completions, Side
+from vlmrl.bench.sides import Completions, Ours, Side
 from vlmrl.bench.step import SIDES
 from vlmrl.bench.trl_peer import trl_is_installed
 from vlmrl.bench.workload import DEFAULT_SETTINGS, ModelChoice, Setting, Workload, bench_policy, make_workload
@@ -98,6 +98,27 @@ def test_every_side_computes_the_naive_gradient(request: pytest.FixtureRequest, 
     tolerance = 0.05 if name == "trl" else 1e-5
     assert (gradient - oracle).norm() < tolerance * oracle.norm()
     assert not any(p.grad is not None and not p.requires_grad for p in policy.model.parameters())
+
+
+def test_a_warm_side_replays_its_decoding_and_computes_the_same(tiny: Prepared) -> None:
+    policy, workload, meter = tiny
+    cold, warm = Ours(policy, workload, meter), Ours(policy, workload, meter)
+    warm.warm_up()
+    assert warm.running.recorded is not None
+    assert warm.running.recorded.settled
+    warm.seed = cold.seed
+    assert step_of(warm) == step_of(cold)
+    meter.start(P)
+    step_of(warm)
+    assert meter.counts()["token_rows"] == {"prompt": P, "decode": 0, "score": G * (C - 1)}
+
+
+def test_a_side_that_decodes_nothing_is_warm(tiny: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, _, meter = tiny
+    side = Ours(policy, make_workload(policy, Setting(48, 1, 2)), meter)
+    monkeypatch.setattr(side, "rollout", lambda: pytest.fail("there is nothing to record"))
+    side.warm_up()
+    assert [len(row) for row in step_of(side)] == [1, 1]
 
 
 def test_prompts_have_exactly_the_tokens_asked_for(tiny: Prepared) -> None:

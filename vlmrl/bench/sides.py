@@ -69,7 +69,8 @@ class Ours(Side):
     def warm_up(self) -> None:
         """Rollouts until no decoding step is recorded any more, as in a run after its first moments."""
         recorded = self.running.recorded
-        while recorded is not None and not recorded.settled:
+        decodes = self.workload.setting.C > 1  # the prompt pass gives the first token
+        while decodes and recorded is not None and not recorded.settled:
             self.prepare()
             self.rollout()
 

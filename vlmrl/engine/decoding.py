@@ -29,7 +29,7 @@ class DecodeLayout:
         self.keys_values = keys_values
         self.padding = padding
         self.static = static
-        prompts, device = _batch_size(keys_values), _device(keys_values)
+        prompts, device = self.prompts_shape[0], _device(keys_values)
 
         def buffer(x_BKPd: Tensor) -> Tensor:
             return x_BKPd.new_zeros(prompts * group_size, x_BKPd.shape[1], max_tokens, x_BKPd.shape[3])
@@ -110,7 +110,7 @@ class DecodeLayout:
         """Drops all rows but these."""
         self.buffers = {layer: (k[rows_M], v[rows_M]) for layer, (k, v) in self.buffers.items()}
         self.prompt_of_row_N = self.prompt_of_row_N[rows_M]
-        prompts = _batch_size(self.keys_values)
+        prompts, _ = self.prompts_shape
         of_row_N, rows = self.prompt_of_row_N, torch.arange(len(rows_M), device=rows_M.device)
         sizes_B = torch.bincount(of_row_N, minlength=prompts)
         widest = int(sizes_B.max())
@@ -150,8 +150,8 @@ class BranchDecoder:
         mask_NP: Tensor,
         next_position_N: Tensor,
         logits_NV: Tensor,
-        capture: bool = False,
-        recorded: Step | None = None,
+        capture: bool,
+        recorded: Step | None,
     ) -> None:
         """`cache` is the branches' state of layers that are not shared. `capture` replays one CUDA graph per shape,
         `recorded` computes the step in the place of the model's modules; neither knows a cache."""
@@ -213,10 +213,6 @@ class CapturedStep:
         self.position_N.copy_(position_N)
         self.graph.replay()
         return self.logits_NV
-
-
-def _batch_size(keys_values: Mapping[int, KeysValues]) -> int:
-    return len(next(iter(keys_values.values()))[0])
 
 
 def _device(keys_values: Mapping[int, KeysValues]) -> torch.device:
